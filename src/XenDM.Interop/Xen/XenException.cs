@@ -1,0 +1,34 @@
+using System;
+
+namespace XenDM.Interop.Xen;
+
+/// <summary>Opening or setting up a part of Xen's interface failed. The message is one line for a person.</summary>
+public sealed class XenException : Exception
+{
+    public XenException()
+    {
+    }
+
+    public XenException(string message)
+        : base(message)
+    {
+    }
+
+    public XenException(string message, Exception inner)
+        : base(message, inner)
+    {
+    }
+
+    /// <param name="what">What was tried, e.g. "cannot open /dev/xen/evtchn".</param>
+    /// <param name="result">The negative errno.</param>
+    public XenException(string what, long result)
+        : base($"{what}: {Libc.Errno.Describe(result)}") => ErrorNumber = (int)Math.Abs(result);
+
+    /// <summary>Positive errno, or 0.</summary>
+    public int ErrorNumber { get; }
+
+    /// <summary>A library is not installed, or is too old to have a function.</summary>
+    internal static XenException Missing(Exception inner) => inner is EntryPointNotFoundException
+        ? new XenException($"a Xen library is too old: {inner.Message}", inner)
+        : new XenException($"Xen's libraries are not installed on this host: {inner.Message}", inner);
+}

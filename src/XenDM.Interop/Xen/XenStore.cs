@@ -1,0 +1,184 @@
+using System;
+using System.Runtime.InteropServices;
+using System.Text;
+using XenDM.Interop.Libc;
+
+namespace XenDM.Interop.Xen;
+
+/// <summary><c>struct xs_permissions</c>: the first entry of a list names the owner and what everybody else may do.</summary>
+/// <param name="Domain">Domain id.</param>
+/// <param name="Access">Bit 0 read, bit 1 write.</param>
+[StructLayout(LayoutKind.Sequential)]
+public readonly record struct XenStorePermission(uint Domain, int Access)
+{
+    public const int Read = 1;
+    public const int Write = 2;
+}
+
+/// <summary>
+/// libxenstore. Transaction 0 is none. Not for hot paths: every call waits for xenstored. After <see cref="XenToolCore.RestrictAll"/> all calls fail.
+/// </summary>
+public sealed unsafe partial class XenStore : XenHandle
+{
+    private const string Library = "libxenstore.so.4";
+
+    /// <summary>XS_UNWATCH_FILTER: events of a watch that was removed are dropped by the library.</summary>
+    private const nuint OpenUnwatchFilter = 4;
+
+    /// <exception cref="XenException">The library is not installed, or xenstored does not answer.</exception>
+    public XenStore()
+    {
+        Open(static () => xs_open(OpenUnwatchFilter), "xenstore");
+    }
+
+    /// <summary>Readable while a watch event waits. The first use starts a thread of the library that reads from xenstored.</summary>
+    public int Fd => xs_fileno(Pointer);
+
+    /// <summary>Text of a node; null when it is not there or may not be read.</summary>
+    public string? Read(string path, uint transaction = 0)
+    {
+        uint length;
+        byte* value;
+        fixed (byte* p = Utf8.Z(path)) value = (byte*)xs_read(Pointer, transaction, p, &length);
+        if (value == null) return null;
+        var text = Encoding.UTF8.GetString(value, (int)length);
+        LibC.free(value);
+        return text;
+    }
+
+    /// <returns>0 or the negative errno.</returns>
+    public int Write(string path, string value, uint transaction = 0)
+    {
+        var bytes = Utf8.Z(value);
+        fixed (byte* p = Utf8.Z(path), v = bytes)
+            return BoolResult(xs_write(Pointer, transaction, p, v, (uint)bytes.Length - 1));
+    }
+
+    /// <inheritdoc cref="Write"/>
+    public int MakeDirectory(string path, uint transaction = 0)
+    {
+        fixed (byte* p = Utf8.Z(path)) return BoolResult(xs_mkdir(Pointer, transaction, p));
+    }
+
+    /// <summary>Removes a node with all below it.</summary>
+    /// <inheritdoc cref="Write"/>
+    public int Remove(string path, uint transaction = 0)
+    {
+        fixed (byte* p = Utf8.Z(path)) return BoolResult(xs_rm(Pointer, transaction, p));
+    }
+
+    /// <summary>Names of the nodes below; null when the node is not there.</summary>
+    public string[]? List(string path, uint transaction = 0)
+    {
+        uint count;
+        byte** list;
+        fixed (byte* p = Utf8.Z(path)) list = xs_directory(Pointer, transaction, p, &count);
+        if (list == null) return null;
+        var names = new string[count];
+        for (var i = 0; i < names.Length; i++) names[i] = Utf8.FromZ(list[i]);
+        LibC.free(list);
+        return names;
+    }
+
+    /// <inheritdoc cref="Write"/>
+    public int SetPermissions(string path, ReadOnlySpan<XenStorePermission> permissions, uint transaction = 0)
+    {
+        fixed (byte* p = Utf8.Z(path))
+        fixed (XenStorePermission* list = permissions)
+            return BoolResult(xs_set_permissions(Pointer, transaction, p, list, (uint)permissions.Length));
+    }
+
+    /// <summary>Announces every change of a node and below; the first event comes at once.</summary>
+    /// <inheritdoc cref="Write"/>
+    public int Watch(string path, string token)
+    {
+        fixed (byte* p = Utf8.Z(path), t = Utf8.Z(token)) return BoolResult(xs_watch(Pointer, p, t));
+    }
+
+    /// <inheritdoc cref="Write"/>
+    public int Unwatch(string path, string token)
+    {
+        fixed (byte* p = Utf8.Z(path), t = Utf8.Z(token)) return BoolResult(xs_unwatch(Pointer, p, t));
+    }
+
+    /// <summary>The next watch event, without waiting.</summary>
+    /// <returns>False when there is none.</returns>
+    public bool TryReadWatch(out string path, out string token)
+    {
+        path = token = "";
+        var pair = xs_check_watch(Pointer);
+        if (pair == null) return false;
+        (path, token) = (Utf8.FromZ(pair[0]), Utf8.FromZ(pair[1]));
+        LibC.free(pair);
+        return true;
+    }
+
+    /// <summary>Home path of a domain, e.g. /local/domain/5; null when there is none.</summary>
+    public string? DomainPath(ushort domain)
+    {
+        var path = xs_get_domain_path(Pointer, domain);
+        if (path == null) return null;
+        var text = Utf8.FromZ(path);
+        LibC.free(path);
+        return text;
+    }
+
+    /// <returns>The transaction, or 0 when none could be started.</returns>
+    public uint StartTransaction() => xs_transaction_start(Pointer);
+
+    /// <returns>0, -EAGAIN when somebody else changed the same nodes (do it all again), or another negative errno.</returns>
+    public int EndTransaction(uint transaction, bool abort) => BoolResult(xs_transaction_end(Pointer, transaction, abort ? (byte)1 : (byte)0));
+
+    protected override bool ReleaseHandle()
+    {
+        xs_close(handle);
+        return true;
+    }
+
+    private static int BoolResult(byte ok) => ok != 0 ? 0 : Result(-1);
+
+    [LibraryImport(Library, SetLastError = true)]
+    private static partial nint xs_open(nuint flags);
+
+    [LibraryImport(Library)]
+    private static partial void xs_close(nint handle);
+
+    [LibraryImport(Library, SetLastError = true)]
+    private static partial void* xs_read(nint handle, uint transaction, byte* path, uint* length);
+
+    [LibraryImport(Library, SetLastError = true)]
+    private static partial byte xs_write(nint handle, uint transaction, byte* path, void* data, uint length);
+
+    [LibraryImport(Library, SetLastError = true)]
+    private static partial byte xs_mkdir(nint handle, uint transaction, byte* path);
+
+    [LibraryImport(Library, SetLastError = true)]
+    private static partial byte xs_rm(nint handle, uint transaction, byte* path);
+
+    [LibraryImport(Library, SetLastError = true)]
+    private static partial byte** xs_directory(nint handle, uint transaction, byte* path, uint* count);
+
+    [LibraryImport(Library, SetLastError = true)]
+    private static partial byte xs_set_permissions(nint handle, uint transaction, byte* path, XenStorePermission* list, uint count);
+
+    [LibraryImport(Library, SetLastError = true)]
+    private static partial byte xs_watch(nint handle, byte* path, byte* token);
+
+    [LibraryImport(Library, SetLastError = true)]
+    private static partial byte xs_unwatch(nint handle, byte* path, byte* token);
+
+    [LibraryImport(Library, SetLastError = true)]
+    private static partial byte** xs_check_watch(nint handle);
+
+    [LibraryImport(Library)]
+    private static partial int xs_fileno(nint handle);
+
+    [LibraryImport(Library, SetLastError = true)]
+    private static partial byte* xs_get_domain_path(nint handle, uint domain);
+
+    [LibraryImport(Library, SetLastError = true)]
+    private static partial uint xs_transaction_start(nint handle);
+
+    [LibraryImport(Library, SetLastError = true)]
+    private static partial byte xs_transaction_end(nint handle, uint transaction, byte abort);
+}

@@ -1,0 +1,35 @@
+using System.Collections.Generic;
+using System.Reflection;
+using System.Runtime.InteropServices;
+using XenDM.Interop.Libc;
+
+namespace XenDM.Interop.Tests;
+
+public sealed class EntryPointTests
+{
+    /// <summary>Every function that is imported, found in the library as installed. Xen libraries that are not installed are passed over.</summary>
+    [Fact]
+    public void EveryImportedFunction_IsInItsLibrary()
+    {
+        var missing = new List<string>();
+        var found = 0;
+        foreach (var type in typeof(Posix).Assembly.GetTypes())
+        {
+            foreach (var method in type.GetMethods(BindingFlags.Static | BindingFlags.NonPublic | BindingFlags.Public | BindingFlags.DeclaredOnly))
+            {
+                if (method.GetCustomAttribute<DllImportAttribute>() is not { } import) continue;
+                if (!NativeLibrary.TryLoad(import.Value, out var library))
+                {
+                    Assert.StartsWith("libxen", import.Value, System.StringComparison.Ordinal);
+                    continue;
+                }
+
+                found++;
+                if (!NativeLibrary.TryGetExport(library, import.EntryPoint!, out _)) missing.Add($"{import.Value}: {import.EntryPoint}");
+            }
+        }
+
+        Assert.Empty(missing);
+        Assert.True(found > 60, $"only {found} imports were seen");
+    }
+}
