@@ -1,0 +1,3 @@
+using BenchmarkDotNet.Running;
+
+BenchmarkSwitcher.FromAssembly(typeof(XenDM.Benchmarks.DispatchBenchmark).Assembly).Run(args);

@@ -1,0 +1,195 @@
+using System;
+using XenDM.Core.Io;
+using XenDM.Interop.Xen;
+
+namespace XenDM.Hypervisor.Xen;
+
+/// <summary>The event channels of an ioreq server; a test plays Xen through it.</summary>
+public interface IIoreqChannels
+{
+    /// <summary>The next local port that fired, or a negative number when there is none.</summary>
+    int Pending();
+
+    void Unmask(int port);
+
+    void Notify(int port);
+}
+
+/// <summary>Xen and this process disagree about the protocol, or a request is of a kind that nobody knows: the guest cannot go on.</summary>
+public sealed class IoreqProtocolException : Exception
+{
+    public IoreqProtocolException(string message)
+        : base(message)
+    {
+    }
+}
+
+/// <summary>
+/// Hop 1: takes requests off the shared pages, hands them on, and answers. The buffered ring is emptied before every synchronous request,
+/// because its writes came first (xen/public/hvm/ioreq.h; XSA-155 and XSA-197: a request is copied once).
+/// </summary>
+public sealed class IoreqServer
+{
+    /// <summary>A vCPU that fills the ring as fast as it is emptied must not hold up the others: at most two rings a turn.</summary>
+    private const int MaxBufferedPerTurn = 2 * BufferedIoreqPage.SlotCount;
+    private const int MaxEventsPerTurn = 2 * XenConstants.MaxIoreqVcpus;
+    private const int BufferedRing = -1;
+    private const int Nobody = -2;
+
+    private readonly IoreqPages _pages;
+    private readonly IIoreqChannels _channels;
+    private readonly IRequestHandler _handler;
+    private readonly Action _invalidate;
+    private int[] _vcpuByPort = [];
+
+    /// <param name="invalidate">Called when Xen says that the guest's memory map changed.</param>
+    public IoreqServer(IoreqPages pages, IIoreqChannels channels, IRequestHandler handler, Action invalidate)
+    {
+        _pages = pages;
+        _channels = channels;
+        _handler = handler;
+        _invalidate = invalidate;
+    }
+
+    /// <summary>Synchronous requests, buffered writes, and events without a request.</summary>
+    public ulong Synchronous { get; private set; }
+
+    /// <inheritdoc cref="Synchronous"/>
+    public ulong Buffered { get; private set; }
+
+    /// <inheritdoc cref="Synchronous"/>
+    public ulong Spurious { get; private set; }
+
+    /// <summary>Says which vCPU a local event channel port belongs to.</summary>
+    public void BindVcpu(int port, int vcpu) => Bind(port, vcpu);
+
+    /// <summary>Says which local port announces buffered writes.</summary>
+    public void BindBuffered(int port) => Bind(port, BufferedRing);
+
+    /// <summary>Serves all ports that fired.</summary>
+    public void ServeEvents()
+    {
+        for (var events = 0; events < MaxEventsPerTurn; events++)
+        {
+            var port = _channels.Pending();
+            if (port < 0) return;
+            _channels.Unmask(port);
+            var vcpu = port < _vcpuByPort.Length ? _vcpuByPort[port] : Nobody;
+            if (vcpu >= 0) Serve(vcpu, port);
+            else if (vcpu == BufferedRing) DrainBuffered();
+        }
+    }
+
+    /// <summary>Serves every vCPU that has a request, whether or not its event arrived: once at the start.</summary>
+    public void ServeWaiting()
+    {
+        for (var port = 0; port < _vcpuByPort.Length; port++)
+            if (_vcpuByPort[port] >= 0 && _pages.State(_vcpuByPort[port]) == IoreqState.Ready) Serve(_vcpuByPort[port], port);
+    }
+
+    private void Bind(int port, int what)
+    {
+        if (port >= _vcpuByPort.Length)
+        {
+            var old = _vcpuByPort.Length;
+            Array.Resize(ref _vcpuByPort, port + 16);
+            _vcpuByPort.AsSpan(old).Fill(Nobody);
+        }
+
+        _vcpuByPort[port] = what;
+    }
+
+    private void Serve(int vcpu, int port)
+    {
+        if (!_pages.TryTake(vcpu, out var ioreq))
+        {
+            Spurious++;
+            return;
+        }
+
+        Synchronous++;
+        DrainBuffered();
+        Execute(ref ioreq);
+        if (!_pages.Answer(vcpu, ioreq.IsRead && !ioreq.DataIsPointer, ioreq.Data))
+            throw new IoreqProtocolException($"the request of vCPU {vcpu} is in state {_pages.State(vcpu)} after it was served");
+        _channels.Notify(port);
+    }
+
+    private void Execute(ref Ioreq ioreq)
+    {
+        switch (ioreq.Type)
+        {
+            case IoreqType.Port:
+                Handle(ref ioreq, IoSpace.Port, ioreq.Address & 0xffff);
+                break;
+            case IoreqType.Memory:
+                Handle(ref ioreq, IoSpace.Memory, ioreq.Address);
+                break;
+            case IoreqType.PciConfig:
+                HandlePciConfig(ref ioreq);
+                break;
+            case IoreqType.TimeOffset:
+                // The toolstack keeps the offset of the guest's clock.
+                break;
+            case IoreqType.Invalidate:
+                _invalidate();
+                break;
+            default:
+                throw new IoreqProtocolException($"request of unknown type {(int)ioreq.Type}, address {ioreq.Address:x}, size {ioreq.Size}");
+        }
+    }
+
+    /// <summary>Segment in 63:48, bus/device/function in 47:32, register in 31:0.</summary>
+    private void HandlePciConfig(ref Ioreq ioreq)
+    {
+        var register = (uint)ioreq.Address;
+        if (ioreq.Address >> 48 != 0 || register > 0xffff)
+        {
+            ioreq.Data = ulong.MaxValue;
+            return;
+        }
+
+        Handle(ref ioreq, IoSpace.PciConfig, (((ioreq.Address >> 32) & 0xffff) << 16) | register);
+    }
+
+    private void Handle(ref Ioreq ioreq, IoSpace space, ulong address)
+    {
+        var request = new IoRequest
+        {
+            Space = space,
+            Address = address,
+            IsRead = ioreq.IsRead,
+            DataIsPointer = ioreq.DataIsPointer,
+            Descending = ioreq.Descending,
+            Size = ioreq.Size,
+            Count = ioreq.Count,
+            Data = ioreq.Data,
+        };
+        if (ioreq.Size > 8) throw new IoreqProtocolException($"request of {ioreq.Size} bytes at {space} {address:x}");
+        _handler.Handle(ref request);
+        ioreq.Data = request.Data;
+    }
+
+    private void DrainBuffered()
+    {
+        for (var done = 0u; done < MaxBufferedPerTurn;)
+        {
+            _pages.Peek(out var available, out var index);
+            if (available == 0) return;
+            var slot = _pages.ReadSlot(index);
+            var used = 1u;
+            var ioreq = new Ioreq { Type = slot.Type, Address = slot.Address, Size = slot.Size, Count = 1, Data = slot.Data, Bits = (byte)(slot.IsRead ? 0x20 : 0) };
+            if (slot.Size == 8)
+            {
+                if (available < 2) throw new IoreqProtocolException("the buffered ring holds half of an 8-byte write");
+                ioreq.Data |= (ulong)_pages.ReadSlot(index + 1).Data << 32;
+                used = 2;
+            }
+
+            Buffered++;
+            Execute(ref ioreq);
+            _pages.Release(used);
+            done += used;
+        }
+    }
+}
