@@ -22,7 +22,7 @@ public sealed class PollLoop : IEventLoop, IDisposable
     private bool _fdsAreStale = true;
     private int _thread;
     private int _wakePending;
-    private bool _stop;
+    private volatile bool _stop;
 
     /// <param name="clock">Its timers run on this loop.</param>
     /// <exception cref="InvalidOperationException">The kernel has no descriptor left.</exception>
@@ -111,8 +111,13 @@ public sealed class PollLoop : IEventLoop, IDisposable
         for (var i = 0; i < count; i++)
         {
             var events = _fds[i + 1].Returned;
-            if (events == 0 || _watches[i].Removed) continue;
-            _watches[i].Ready(FromPoll(events));
+            if (events == 0) continue;
+            var watch = _watches[i];
+
+            // A callback before this one may have taken the watch away or changed what it waits for.
+            var wanted = FromPoll(events) & (watch.Events | FdEvents.Hangup);
+            if (watch.Removed || watch.Events == FdEvents.None || wanted == FdEvents.None) continue;
+            watch.Ready(wanted);
         }
 
         RunPosted();

@@ -7,10 +7,12 @@ namespace XenDM.Hypervisor.Xen;
 /// <summary>The event channels of an ioreq server; a test plays Xen through it.</summary>
 public interface IIoreqChannels
 {
-    /// <summary>The next local port that fired, or a negative number when there is none.</summary>
-    int Pending();
+    /// <summary>Local ports that fired; each stays masked until <see cref="Unmask"/>.</summary>
+    /// <returns>How many, 0 or negative when there is none.</returns>
+    int TakePending(Span<uint> ports);
 
-    void Unmask(int port);
+    /// <summary>Lets ports fire again. What happened meanwhile fires at once.</summary>
+    void Unmask(ReadOnlySpan<uint> ports);
 
     void Notify(int port);
 }
@@ -32,7 +34,6 @@ public sealed class IoreqServer
 {
     /// <summary>A vCPU that fills the ring as fast as it is emptied must not hold up the others: at most two rings a turn.</summary>
     private const int MaxBufferedPerTurn = 2 * BufferedIoreqPage.SlotCount;
-    private const int MaxEventsPerTurn = 2 * XenConstants.MaxIoreqVcpus;
     private const int BufferedRing = -1;
     private const int Nobody = -2;
 
@@ -66,23 +67,29 @@ public sealed class IoreqServer
     /// <summary>Says which local port announces buffered writes.</summary>
     public void BindBuffered(int port) => Bind(port, BufferedRing);
 
-    /// <summary>Serves all ports that fired.</summary>
+    /// <summary>
+    /// Serves the ports that fired: with one vCPU at work, one system call to learn that and one to unmask. Ports are unmasked before the slots are
+    /// looked at, so a request that arrives later fires anew; ports beyond the room here are found by the next poll.
+    /// </summary>
     public void ServeEvents()
     {
-        for (var events = 0; events < MaxEventsPerTurn; events++)
+        Span<uint> ports = stackalloc uint[16];
+        var count = _channels.TakePending(ports);
+        if (count <= 0) return;
+        ports = ports[..count];
+        _channels.Unmask(ports);
+        foreach (var port in ports)
         {
-            var port = _channels.Pending();
-            if (port < 0) return;
-            _channels.Unmask(port);
-            var vcpu = port < _vcpuByPort.Length ? _vcpuByPort[port] : Nobody;
-            if (vcpu >= 0) Serve(vcpu, port);
+            var vcpu = port < (uint)_vcpuByPort.Length ? _vcpuByPort[port] : Nobody;
+            if (vcpu >= 0) Serve(vcpu, (int)port);
             else if (vcpu == BufferedRing) DrainBuffered();
         }
     }
 
-    /// <summary>Serves every vCPU that has a request, whether or not its event arrived: once at the start.</summary>
+    /// <summary>Serves every vCPU that has a request, whether or not its event arrived: at the start, and when the machine goes on.</summary>
     public void ServeWaiting()
     {
+        DrainBuffered();
         for (var port = 0; port < _vcpuByPort.Length; port++)
             if (_vcpuByPort[port] >= 0 && _pages.State(_vcpuByPort[port]) == IoreqState.Ready) Serve(_vcpuByPort[port], port);
     }

@@ -36,6 +36,7 @@ public sealed class MapCache : IGuestMemory, IDisposable
     private readonly Bucket[] _buckets;
     private readonly Dictionary<ulong, int> _byNumber;
     private readonly int[] _errors = new int[BucketPages];
+    private readonly List<(ulong First, ulong End)> _readOnly = [];
     private int _lastHit = NoBucket;
     private uint _use;
 
@@ -107,7 +108,7 @@ public sealed class MapCache : IGuestMemory, IDisposable
         while (!source.IsEmpty)
         {
             var chunk = (int)Math.Min(PageBytes - (gpa & (PageBytes - 1)), (ulong)source.Length);
-            if (TryFind(gpa, out var address, out _))
+            if (!IsReadOnly(gpa >> PageShift) && TryFind(gpa, out var address, out _))
             {
                 HostMemory.CopyTo(source[..chunk], address);
                 if (DirtyLogging) _mapper.Modified(gpa >> PageShift, 1);
@@ -124,11 +125,16 @@ public sealed class MapCache : IGuestMemory, IDisposable
     public bool TryPin(ulong gpa, int length, bool forWrite, out MemoryPin pin)
     {
         pin = default;
-        if (length <= 0 || !TryFind(gpa, out var address, out var index)) return false;
+        if (length <= 0 || (forWrite && IsReadOnly(gpa >> PageShift)) || !TryFind(gpa, out var address, out var index)) return false;
         ref var bucket = ref _buckets[index];
         var offset = (int)(gpa & (BucketBytes - 1));
         var room = PageBytes - (offset & (PageBytes - 1));
-        for (var page = (offset >> PageShift) + 1; room < length && page < BucketPages && bucket.IsPresent(page); page++) room += PageBytes;
+        for (var page = (offset >> PageShift) + 1; room < length && page < BucketPages && bucket.IsPresent(page); page++)
+        {
+            if (forWrite && IsReadOnly((bucket.Number << (BucketShift - PageShift)) + (ulong)page)) break;
+            room += PageBytes;
+        }
+
         bucket.Pins++;
         pin = new MemoryPin { Address = address, Length = Math.Min(room, length), Token = index + 1, GuestAddress = gpa };
         return true;
@@ -146,6 +152,22 @@ public sealed class MapCache : IGuestMemory, IDisposable
 
         ref var bucket = ref _buckets[index];
         if (--bucket.Pins == 0 && bucket.Stale) Unmap(index);
+    }
+
+    /// <summary>Makes pages read-only for devices as they are for the guest (ROM), or writable again. Mapped they stay.</summary>
+    public void SetReadOnly(ulong firstPage, uint pages, bool on)
+    {
+        var end = firstPage + pages;
+        for (var i = _readOnly.Count - 1; i >= 0; i--)
+        {
+            var range = _readOnly[i];
+            if (range.End <= firstPage || range.First >= end) continue;
+            _readOnly.RemoveAt(i);
+            if (range.First < firstPage) _readOnly.Add((range.First, firstPage));
+            if (range.End > end) _readOnly.Add((end, range.End));
+        }
+
+        if (on) _readOnly.Add((firstPage, end));
     }
 
     /// <summary>The guest's memory map changed: everything mapped may show old pages.</summary>
@@ -187,7 +209,7 @@ public sealed class MapCache : IGuestMemory, IDisposable
 
         _buckets[index].LastUse = ++_use;
         var offset = (int)(gpa & (BucketBytes - 1));
-        if (!_buckets[index].IsPresent(offset >> PageShift) && !TryMapAgain(number, index))
+        if (!_buckets[index].IsPresent(offset >> PageShift) && !TryMapAgain(number, ref index))
         {
             address = 0;
             return false;
@@ -198,17 +220,27 @@ public sealed class MapCache : IGuestMemory, IDisposable
     }
 
     /// <summary>
-    /// A page that was a hole may be RAM by now (ballooning up sends no INVALIDATE). Costs the guest that walks holes its own time only.
+    /// A page that was a hole may be RAM by now (ballooning up sends no INVALIDATE). Costs the guest that walks holes its own time only. A pinned
+    /// bucket stays for its pins, and a second one is made.
     /// </summary>
-    private bool TryMapAgain(ulong number, int index)
+    private bool TryMapAgain(ulong number, ref int index)
     {
-        if (_buckets[index].Pins > 0) return true;
         _byNumber.Remove(number);
         _lastHit = NoBucket;
-        Unmap(index);
-        if (!TryMap(number, index)) return false;
-        _lastHit = index;
-        return true;
+        bool mapped;
+        if (_buckets[index].Pins > 0)
+        {
+            _buckets[index].Stale = true;
+            mapped = TryMap(number, out index);
+        }
+        else
+        {
+            Unmap(index);
+            mapped = TryMap(number, index);
+        }
+
+        if (mapped) _lastHit = index;
+        return mapped;
     }
 
     private bool TryMap(ulong number, out int index)
@@ -240,6 +272,14 @@ public sealed class MapCache : IGuestMemory, IDisposable
         _buckets[index] = bucket;
         _byNumber.Add(number, index);
         return true;
+    }
+
+    /// <summary>There are at most a few ranges: the ROM area below 1 MiB.</summary>
+    private bool IsReadOnly(ulong page)
+    {
+        foreach (var range in _readOnly)
+            if (page >= range.First && page < range.End) return true;
+        return false;
     }
 
     /// <summary>A free place, or that of the bucket that was not used for longest and is not pinned.</summary>

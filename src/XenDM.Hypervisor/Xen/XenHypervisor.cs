@@ -140,11 +140,23 @@ public sealed class XenHypervisor : IHypervisor, IForeignMapper, IIoreqChannels
         Try(_model.UnmapIoRange(_domain, _serverId, memory, start, end), $"give up {space} {start:x}-{end:x}");
     }
 
-    public bool SetMemoryKind(ulong firstPage, uint pages, MemoryKind kind) => Try(_model.SetMemoryType(_domain, (uint)kind, firstPage, pages), "set a memory type");
+    public bool SetMemoryKind(ulong firstPage, uint pages, MemoryKind kind)
+    {
+        if (!Try(_model.SetMemoryType(_domain, (uint)kind, firstPage, pages), "set a memory type")) return false;
+        _memory.SetReadOnly(firstPage, pages, kind == MemoryKind.RamReadOnly);
+        return true;
+    }
 
-    public bool RelocateMemory(ulong fromPage, ulong toPage, uint pages) =>
-        Try(_model.RelocateMemory(_domain, pages, fromPage, toPage), "move guest pages")
-        && Try(_model.PinCacheAttribute(_domain, toPage, toPage + pages - 1, XenConstants.CacheWriteBack), "pin a cache attribute");
+    public bool RelocateMemory(ulong fromPage, ulong toPage, uint pages)
+    {
+        // Pages that are mapped here at either place would show what is no longer there.
+        var moved = Try(_model.RelocateMemory(_domain, pages, fromPage, toPage), "move guest pages");
+        _memory.Invalidate();
+
+        // Without the attribute a guest with a passed-through device would see its own screen uncached: slow, but right.
+        if (moved) Try(_model.PinCacheAttribute(_domain, toPage, toPage + pages - 1, XenConstants.CacheWriteBack), "pin a cache attribute");
+        return moved;
+    }
 
     public bool TrackDirtyVram(ulong firstPage, uint pages, Span<byte> bitmap) => _model.TrackDirtyVram(_domain, firstPage, pages, bitmap) >= 0;
 
@@ -169,9 +181,9 @@ public sealed class XenHypervisor : IHypervisor, IForeignMapper, IIoreqChannels
 
     void IForeignMapper.Modified(ulong firstPage, uint pages) => Try(_model.ModifiedMemory(_domain, firstPage, pages), "report a modified page");
 
-    int IIoreqChannels.Pending() => _events.Pending();
+    int IIoreqChannels.TakePending(Span<uint> ports) => _events.TakePending(ports);
 
-    void IIoreqChannels.Unmask(int port) => _events.Unmask(port);
+    void IIoreqChannels.Unmask(ReadOnlySpan<uint> ports) => _events.Unmask(ports);
 
     void IIoreqChannels.Notify(int port) => _events.Notify(port);
 

@@ -1,4 +1,6 @@
+using System;
 using System.Runtime.InteropServices;
+using XenDM.Interop.Libc;
 
 namespace XenDM.Interop.Xen;
 
@@ -29,10 +31,20 @@ public sealed partial class XenEventChannel : XenHandle
 
     public int Notify(int port) => Result(xenevtchn_notify(Pointer, (uint)port));
 
-    /// <summary>The next port that fired; it stays masked until <see cref="Unmask"/>. Blocks while none is pending, unless the descriptor is non-blocking.</summary>
-    public int Pending() => Result(xenevtchn_pending(Pointer));
+    /// <summary>
+    /// All ports that fired, in one call; each stays masked until <see cref="Unmask"/>. This and Unmask speak to the device as the library does
+    /// (xen/sys/evtchn.h: reading gives port numbers, writing unmasks), but for many ports at once. Blocks while none is pending, unless the
+    /// descriptor is non-blocking.
+    /// </summary>
+    /// <returns>How many, or the negative errno.</returns>
+    public int TakePending(Span<uint> ports)
+    {
+        var bytes = Posix.Read(Fd, MemoryMarshal.AsBytes(ports));
+        return bytes < 0 ? (int)bytes : (int)bytes / sizeof(uint);
+    }
 
-    public int Unmask(int port) => Result(xenevtchn_unmask(Pointer, (uint)port));
+    /// <returns>0 or the negative errno.</returns>
+    public int Unmask(ReadOnlySpan<uint> ports) => (int)Math.Min(0, Posix.Write(Fd, MemoryMarshal.AsBytes(ports)));
 
     protected override bool ReleaseHandle() => xenevtchn_close(handle) == 0;
 
@@ -56,10 +68,4 @@ public sealed partial class XenEventChannel : XenHandle
 
     [LibraryImport(Library, SetLastError = true)]
     private static partial int xenevtchn_notify(nint handle, uint port);
-
-    [LibraryImport(Library, SetLastError = true)]
-    private static partial int xenevtchn_pending(nint handle);
-
-    [LibraryImport(Library, SetLastError = true)]
-    private static partial int xenevtchn_unmask(nint handle, uint port);
 }

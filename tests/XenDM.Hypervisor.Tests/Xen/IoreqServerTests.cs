@@ -19,6 +19,9 @@ public class IoreqServerTests : IIoreqChannels, IRequestHandler
     private readonly List<int> _notified = [];
     private readonly IoreqServer _server;
     private int _invalidated;
+    private int _unmasked;
+    private bool _moveBackOnWrite;
+    private bool _breakState;
 
     public IoreqServerTests()
     {
@@ -57,6 +60,7 @@ public class IoreqServerTests : IIoreqChannels, IRequestHandler
         _fired.Enqueue(99);
         _server.ServeEvents();
         Assert.Equal(1ul, _server.Spurious);
+        Assert.Equal(2, _unmasked);
         Assert.Empty(_notified);
     }
 
@@ -145,6 +149,50 @@ public class IoreqServerTests : IIoreqChannels, IRequestHandler
     }
 
     [Fact]
+    public void AllVcpusAreServedInOneTurn()
+    {
+        for (var vcpu = 0; vcpu < 128; vcpu++) _server.BindVcpu(200 + vcpu, vcpu);
+        for (var vcpu = 0; vcpu < 128; vcpu++)
+        {
+            Slot(vcpu, IoreqType.Port, (ulong)vcpu, 0, isRead: true);
+            _fired.Enqueue(200 + vcpu);
+        }
+
+        for (var turns = 0; turns < 8; turns++) _server.ServeEvents();
+        Assert.Equal(128, _notified.Count);
+        Assert.Equal(128ul, _server.Synchronous);
+    }
+
+    /// <summary>Xen takes a multiple of 511 off both pointers while a write is being served.</summary>
+    [Fact]
+    public void PointersThatXenMovesBackAreFollowed()
+    {
+        _moveBackOnWrite = true;
+        for (var i = 0; i < 600; i++)
+        {
+            Buffer(IoreqType.Memory, 0xa0000 + (uint)i, 1, (uint)i & 0xff);
+            _fired.Enqueue(BufferedPort);
+            _server.ServeEvents();
+        }
+
+        Assert.Equal(600, _seen.Count);
+        Assert.Equal("Memory w a0257/1=57", _seen[^1]);
+        Assert.Equal(BinaryPrimitives.ReadUInt32LittleEndian(_ring.Span), BinaryPrimitives.ReadUInt32LittleEndian(_ring.Span[4..]));
+        Assert.True(BinaryPrimitives.ReadUInt32LittleEndian(_ring.Span) < 511);
+    }
+
+    [Fact]
+    public void ARequestThatXenTakesBackIsFatal()
+    {
+        _breakState = true;
+        Slot(0, IoreqType.Port, 0x80, 0, isRead: false);
+        _fired.Enqueue(10);
+        var e = Assert.Throws<IoreqProtocolException>(_server.ServeEvents);
+        Assert.Contains("vCPU 0 is in state None", e.Message, StringComparison.Ordinal);
+        Assert.Empty(_notified);
+    }
+
+    [Fact]
     public void ServingAllocatesNothing()
     {
         var quiet = new IoreqServer(new IoreqPages(_ring.Address, _slots.Address), this, new Quiet(), static () => { });
@@ -156,11 +204,14 @@ public class IoreqServerTests : IIoreqChannels, IRequestHandler
         Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
     }
 
-    int IIoreqChannels.Pending() => _fired.TryDequeue(out var port) ? port : -11;
-
-    void IIoreqChannels.Unmask(int port)
+    int IIoreqChannels.TakePending(Span<uint> ports)
     {
+        var count = 0;
+        while (count < ports.Length && _fired.TryDequeue(out var port)) ports[count++] = (uint)port;
+        return count == 0 ? -11 : count;
     }
+
+    void IIoreqChannels.Unmask(ReadOnlySpan<uint> ports) => _unmasked += ports.Length;
 
     void IIoreqChannels.Notify(int port) => _notified.Add(port);
 
@@ -168,6 +219,12 @@ public class IoreqServerTests : IIoreqChannels, IRequestHandler
     {
         _seen.Add($"{request.Space} {(request.IsRead ? $"r {request.Address:x}/{request.Size}" : $"w {request.Address:x}/{request.Size}={request.Data:x}")}");
         if (request.IsRead) request.Data = 0x77;
+        if (_breakState) _slots.Span[30] = 0;
+        if (_moveBackOnWrite && BinaryPrimitives.ReadUInt32LittleEndian(_ring.Span) >= 511)
+        {
+            BinaryPrimitives.WriteUInt32LittleEndian(_ring.Span, BinaryPrimitives.ReadUInt32LittleEndian(_ring.Span) - 511);
+            BinaryPrimitives.WriteUInt32LittleEndian(_ring.Span[4..], BinaryPrimitives.ReadUInt32LittleEndian(_ring.Span[4..]) - 511);
+        }
     }
 
     private void ServeOne(IoreqServer server)

@@ -52,6 +52,38 @@ public sealed class MapCacheTests : IForeignMapper
     }
 
     [Fact]
+    public void AHoleThatBecameRamIsSeenBesideAPin()
+    {
+        _holes.Add(1);
+        using var cache = new MapCache(this);
+        Assert.True(cache.TryPin(0, 16, true, out var pin));
+        Assert.False(cache.TryWrite(0x1000, [1]));
+        _holes.Clear();
+        Assert.True(cache.TryWrite(0x1000, [1]));
+        cache.Unpin(in pin, true);
+        Assert.True(cache.TryWrite(0x1000, [1]));
+        Assert.Single(_mapped);
+    }
+
+    [Fact]
+    public void RomIsReadButNotWritten()
+    {
+        using var cache = new MapCache(this);
+        cache.SetReadOnly(0xc0, 0x40, true);
+        cache.SetReadOnly(0xd0, 0x10, false);
+        Assert.False(cache.TryWrite(0xc0000, [1]));
+        Assert.True(cache.TryWrite(0xd0000, [1]));
+        Assert.False(cache.TryWrite(0xe0000, [1]));
+        Assert.True(cache.TryRead(0xc0000, new byte[16]));
+        Assert.False(cache.TryPin(0xe0000, 16, true, out _));
+        Assert.True(cache.TryPin(0xd0000, 1 << 20, true, out var pin));
+        Assert.Equal(0x10000, pin.Length);
+        cache.Unpin(in pin, false);
+        Assert.True(cache.TryPin(0xe0000, 16, false, out pin));
+        cache.Unpin(in pin, false);
+    }
+
+    [Fact]
     public void OldBucketsGiveWayAndPinnedOnesStay()
     {
         using var cache = new MapCache(this, buckets: 2);

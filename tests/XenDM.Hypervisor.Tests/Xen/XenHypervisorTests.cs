@@ -1,0 +1,19 @@
+using System.IO;
+using XenDM.Core.Tracing;
+using XenDM.Hypervisor.Xen;
+using XenDM.Interop.Xen;
+
+namespace XenDM.Hypervisor.Tests.Xen;
+
+public sealed class XenHypervisorTests
+{
+    [Fact]
+    public void WithoutXen_OneLineSaysWhatIsMissing()
+    {
+        if (File.Exists("/dev/xen/privcmd")) return; // a dom0: the lab's scenarios cover it
+        var e = Assert.Throws<XenException>(static () => new XenHypervisor(1, 1, SilentLog.Instance));
+        Assert.Matches("^(cannot open |Xen's libraries are not installed)", e.Message);
+        Assert.DoesNotContain('\n', e.Message);
+        Assert.Throws<XenException>(static () => new DeviceModelStore(1));
+    }
+}
