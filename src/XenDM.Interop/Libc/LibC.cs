@@ -62,6 +62,9 @@ internal static unsafe partial class LibC
     [LibraryImport(Library, SetLastError = true)]
     internal static partial int ppoll(PollFd* fds, nuint count, TimeSpec* timeout, void* signalMask);
 
+    [LibraryImport(Library)]
+    internal static partial nint signal(int number, nint handler);
+
     [LibraryImport(Library, SetLastError = true)]
     internal static partial int eventfd(uint initial, int flags);
 

@@ -23,6 +23,11 @@ public static unsafe partial class Posix
     private const int ProcessSetDumpable = 4;
     private const int ProcessSetName = 15;
     private const int ProcessNoNewPrivileges = 38;
+    private const int SignalFileSize = 25;
+    private const nint SignalIgnore = 1;
+
+    /// <summary>Ignores SIGXFSZ: a write behind RLIMIT_FSIZE is then an error (EFBIG) and not the end of the process.</summary>
+    public static void IgnoreFileSizeSignal() => LibC.signal(SignalFileSize, SignalIgnore);
 
     /// <summary>Makes a directory the root and goes into it.</summary>
     public static int ChangeRoot(string path)
