@@ -1,0 +1,93 @@
+using System.Collections.Generic;
+
+namespace XenDM.Monitor;
+
+/// <summary>A chardev as <c>query-chardev</c> shows it.</summary>
+public sealed record ChardevInfo(string Label, string FileName, bool FrontendOpen);
+
+/// <summary>A drive as <c>query-block</c> and <c>query-blockstats</c> show it.</summary>
+/// <param name="QdevId">Id of the device; empty for a drive without one.</param>
+/// <param name="File">The image, or null without a medium.</param>
+public sealed record BlockInfo(
+    string Device, string QdevId, bool Removable, bool Locked, bool TrayOpen, string? File, string Format, bool ReadOnly, long Bytes,
+    long ReadBytes, long WrittenBytes, long ReadOperations, long WriteOperations, long FlushOperations, long FailedOperations);
+
+/// <summary>A base address register of a function.</summary>
+/// <param name="Bar">0 to 5, 6 for the ROM.</param>
+public sealed record PciBarInfo(int Bar, bool IsIo, bool Prefetch, ulong Address, ulong Size);
+
+/// <summary>A function as <c>query-pci</c> shows it.</summary>
+/// <param name="ClassId">Base class in 15:8, sub class in 7:0.</param>
+/// <param name="InterruptPin">1 to 4 for INTA to INTD, 0 for none.</param>
+public sealed record PciInfo(string QdevId, int Slot, int Function, ushort Vendor, ushort Device, ushort ClassId, int InterruptPin, int InterruptLine, IReadOnlyList<PciBarInfo> Bars);
+
+/// <summary>A vCPU that is there or could be.</summary>
+public sealed record CpuInfo(int Index, bool Online);
+
+/// <summary>An option of the command line with the names of its parameters.</summary>
+public sealed record OptionInfo(string Option, IReadOnlyList<string> Parameters);
+
+/// <summary>
+/// The machine as a monitor sees it. All calls are made on the machine thread; a call that cannot be carried out throws
+/// <see cref="QmpException"/>.
+/// </summary>
+public interface IMonitorTarget
+{
+    /// <summary>Name and version of this program.</summary>
+    string Package { get; }
+
+    /// <summary>The guest's name; may be empty.</summary>
+    string Name { get; }
+
+    /// <summary>QEMU's word for the run state: prelaunch, running, paused, shutdown, suspended, ...</summary>
+    string RunState { get; }
+
+    bool IsRunning { get; }
+
+    IReadOnlyList<ChardevInfo> Chardevs { get; }
+
+    IReadOnlyList<BlockInfo> Blocks { get; }
+
+    IReadOnlyList<PciInfo> PciFunctions { get; }
+
+    IReadOnlyList<CpuInfo> Cpus { get; }
+
+    IReadOnlyList<OptionInfo> CommandLineOptions { get; }
+
+    void Continue();
+
+    void Stop();
+
+    /// <summary>Ends the process after the reply is sent.</summary>
+    void Quit();
+
+    void Reset();
+
+    void PowerDown();
+
+    void WakeUp();
+
+    /// <param name="id">A device or a drive.</param>
+    /// <param name="force">Also when the guest has locked the tray.</param>
+    void Eject(string id, bool force);
+
+    /// <param name="fileName">A path; the monitor has already turned <c>/dev/fdset/N</c> into <paramref name="fd"/>.</param>
+    /// <param name="fd">An open descriptor that the target owns from now on, or -1.</param>
+    /// <param name="format">Null: raw.</param>
+    void ChangeMedium(string id, string fileName, int fd, string? format, bool readOnly);
+
+    /// <summary>Writes the state of all devices.</summary>
+    /// <param name="fd">An open descriptor that stays the caller's, or -1.</param>
+    void SaveDevices(string fileName, int fd);
+
+    void SetDirtyLog(bool on);
+
+    /// <param name="socket">The vCPU.</param>
+    void PlugCpu(int socket);
+
+    /// <summary>Takes a device out.</summary>
+    void Unplug(string id);
+
+    /// <summary>Output of a human monitor command; null when there is no such command.</summary>
+    string? Human(string command);
+}

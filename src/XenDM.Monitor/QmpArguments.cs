@@ -1,0 +1,58 @@
+using System;
+using System.Text.Json;
+
+namespace XenDM.Monitor;
+
+/// <summary>The arguments of one command; what is missing, of another type or unexpected is said in QEMU's words.</summary>
+public readonly struct QmpArguments
+{
+    private readonly JsonElement? _object;
+
+    public QmpArguments(JsonElement? arguments) => _object = arguments;
+
+    /// <exception cref="QmpException">There is an argument that is not in the list.</exception>
+    public void AllowOnly(params ReadOnlySpan<string> names)
+    {
+        if (_object is not { } all) return;
+        foreach (var property in all.EnumerateObject())
+            if (names.IndexOf(property.Name) < 0) throw new QmpException($"Parameter '{property.Name}' is unexpected");
+    }
+
+    /// <exception cref="QmpException">Missing, or no string.</exception>
+    public string Text(string name) => OptionalText(name) ?? throw new QmpException($"Parameter '{name}' is missing");
+
+    /// <exception cref="QmpException">No string.</exception>
+    public string? OptionalText(string name)
+    {
+        if (!TryGet(name, out var value)) return null;
+        return value.ValueKind == JsonValueKind.String ? value.GetString() : throw Wrong(name, "string");
+    }
+
+    /// <exception cref="QmpException">Missing, or no boolean.</exception>
+    public bool Bool(string name) => OptionalBool(name) ?? throw new QmpException($"Parameter '{name}' is missing");
+
+    /// <exception cref="QmpException">No boolean.</exception>
+    public bool? OptionalBool(string name)
+    {
+        if (!TryGet(name, out var value)) return null;
+        return value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value.GetBoolean() : throw Wrong(name, "boolean");
+    }
+
+    /// <exception cref="QmpException">Missing, or no whole number from 0 on.</exception>
+    public int Integer(string name) => OptionalInteger(name) ?? throw new QmpException($"Parameter '{name}' is missing");
+
+    /// <exception cref="QmpException">No whole number from 0 on.</exception>
+    public int? OptionalInteger(string name)
+    {
+        if (!TryGet(name, out var value)) return null;
+        return value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out var number) && number >= 0 ? number : throw Wrong(name, "integer");
+    }
+
+    private bool TryGet(string name, out JsonElement value)
+    {
+        value = default;
+        return _object is { } all && all.TryGetProperty(name, out value);
+    }
+
+    private static QmpException Wrong(string name, string expected) => new($"Invalid parameter type for '{name}', expected: {expected}");
+}
