@@ -49,7 +49,11 @@ public sealed class IrqLine
     /// Takes over a level without driving the line: after a restore the interrupt controllers already hold it, and an edge would be a second
     /// interrupt.
     /// </summary>
-    public void Restore(bool level) => Level = level;
+    public void Restore(bool level)
+    {
+        Level = level;
+        if (_sink is IrqJunction junction) junction.Restore(_input, level);
+    }
 }
 
 /// <summary>Several lines wired together (wired OR) into one input: COM1 and COM3 share IRQ 4.</summary>
@@ -73,8 +77,8 @@ public sealed class IrqJunction : IIrqSink
         _output.Set(_levels != 0);
     }
 
-    /// <summary>After a restore: the levels of the inputs, without an edge at the output.</summary>
-    public void Restore(int input, bool level)
+    /// <summary>A restore of one input: the output follows without an edge. Called by the input's line.</summary>
+    internal void Restore(int input, bool level)
     {
         _levels = level ? _levels | (1u << input) : _levels & ~(1u << input);
         _output.Restore(_levels != 0);
