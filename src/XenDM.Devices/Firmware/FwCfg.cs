@@ -60,6 +60,9 @@ public sealed class FwCfg : IDevice
     private const int ChunkBytes = 16384;
     private const long MaxPadding = 1 << 20;
 
+    /// <summary>No item is longer: sizes are told in 32 bits, and nothing moves the offset past the end of an item but padding.</summary>
+    private const long MaxOffset = 1L << 40;
+
     private readonly Dma _dma;
     private readonly Dictionary<ushort, Item> _items = [];
     private readonly List<(string Name, Item Item)> _files = [];
@@ -295,7 +298,7 @@ public sealed class FwCfg : IDevice
         s.U16("selector", ref _selector);
         s.I64("offset", ref _offset);
         s.U32("dma.high", ref _dmaHigh);
-        if (s.IsLoading && _offset < 0) s.Fail("offset", "negative");
+        if (s.IsLoading && _offset is < 0 or > MaxOffset) s.Fail("offset", $"{_offset} is past any item");
     }
 
     public void Restored() => Find();

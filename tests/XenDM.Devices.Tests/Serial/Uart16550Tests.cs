@@ -1,4 +1,5 @@
 using XenDM.Core.Backends;
+using XenDM.Core.Irq;
 using XenDM.Core.State;
 using XenDM.Devices.Serial;
 using XenDM.Testing;
@@ -217,6 +218,30 @@ public sealed class Uart16550Tests
         other.Advance(1);
         Assert.Equal("late", otherCable.Text);
         Assert.Equal(0x60, other.In8(Com1 + 5) & 0x60);
+    }
+
+    [Fact]
+    public void Restore_OfASharedInterrupt_CanFallAgain()
+    {
+        var board = new TestBoard();
+        var junction = new IrqJunction(board.IsaLine(Irq));
+        var first = new Uart16550("serial0", junction.Input(0), board.Clock, null);
+        var second = new Uart16550("serial2", junction.Input(1), board.Clock, null);
+        first.MapPorts(board.Ports, Com1);
+        second.MapPorts(board.Ports, 0x3e8);
+        first.Reset(ResetKind.Cold);
+        second.Reset(ResetKind.Cold);
+        Open(board);
+        board.Out8(Com1 + 1, 0x02);
+        using var stream = new System.IO.MemoryStream();
+        StateWriter.Save([first, second], stream);
+        board.Out8(Com1 + 1, 0x00);
+
+        // The interrupt controllers hold the saved level already.
+        board.Hypervisor.SetIsaIrq(Irq, true);
+        StateReader.Load([first, second], stream.ToArray());
+        board.Out8(Com1 + 1, 0x00);
+        Assert.False(board.Hypervisor.IsaLevel(Irq));
     }
 
     [Theory]
