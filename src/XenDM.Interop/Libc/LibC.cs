@@ -48,6 +48,9 @@ internal static unsafe partial class LibC
     internal static partial long lseek64(int fd, long offset, int whence);
 
     [LibraryImport(Library, SetLastError = true)]
+    internal static partial int access(byte* path, int mode);
+
+    [LibraryImport(Library, SetLastError = true)]
     internal static partial int unlink(byte* path);
 
     [LibraryImport(Library, SetLastError = true)]
@@ -64,6 +67,9 @@ internal static unsafe partial class LibC
 
     [LibraryImport(Library)]
     internal static partial nint signal(int number, nint handler);
+
+    [LibraryImport(Library, SetLastError = true)]
+    internal static partial int kill(int process, int signal);
 
     [LibraryImport(Library, SetLastError = true)]
     internal static partial int eventfd(uint initial, int flags);
@@ -157,6 +163,15 @@ internal static unsafe partial class LibC
 
     [LibraryImport(Library, SetLastError = true)]
     internal static partial int setresuid(uint real, uint effective, uint saved);
+
+    [LibraryImport(Library, SetLastError = true)]
+    internal static partial int getgroups(int room, uint* groups);
+
+    [LibraryImport(Library, SetLastError = true)]
+    internal static partial int getresgid(uint* real, uint* effective, uint* saved);
+
+    [LibraryImport(Library, SetLastError = true)]
+    internal static partial int getresuid(uint* real, uint* effective, uint* saved);
 
     [LibraryImport(Library)]
     internal static partial uint geteuid();

@@ -20,6 +20,14 @@ public enum OpenFlags
     Directory = 0x10000,
 }
 
+/// <summary>F_RDLCK, F_WRLCK and F_UNLCK.</summary>
+public enum LockKind : short
+{
+    Shared = 0,
+    Exclusive = 1,
+    None = 2,
+}
+
 /// <summary>
 /// Thin wrappers over the C library. Each returns the value of the call, or the negative errno; none throws. Calls that a signal interrupts are
 /// made again.
@@ -36,6 +44,8 @@ public static unsafe partial class Posix
     private const uint IoctlBlockDiscard = 0x1277;
     private const uint IoctlBlockLogicalSectorSize = 0x1268;
     private const uint IoctlBlockSize64 = 0x80081272;
+
+    private const int ControlSetLock = 37; // F_OFD_SETLK
 
     private const int FallocateKeepSize = 1;
     private const int FallocatePunchHole = 2;
@@ -222,6 +232,18 @@ public static unsafe partial class Posix
 
     /// <summary>O_* flags of an open descriptor (access mode in the low two bits), or the negative errno.</summary>
     public static int GetOpenFlags(int fd) => (int)Result(LibC.fcntl(fd, 3, 0));
+
+    /// <summary>
+    /// Locks a range of bytes, or unlocks it, without waiting (F_OFD_SETLK). The lock belongs to the open file: it conflicts with another open of
+    /// the same file in this process too, and goes when the last descriptor of this open is closed.
+    /// </summary>
+    /// <param name="length">0: to the end, however far the file grows.</param>
+    /// <returns>0, -EAGAIN when somebody else holds a lock in the way, or another negative errno (-EBADF: not open for what the lock needs).</returns>
+    public static int SetLock(int fd, LockKind kind, long offset = 0, long length = 0)
+    {
+        var range = new FileLock { Type = (short)kind, Start = offset, Length = length };
+        return (int)Result(LibC.fcntl(fd, ControlSetLock, (nint)(&range)));
+    }
 
     private static int Fallocate(int fd, int mode, long offset, long length)
     {

@@ -61,6 +61,9 @@ public static unsafe partial class Posix
 
     public static uint EffectiveGroupId() => LibC.getegid();
 
+    /// <param name="signal">The kernel's number; 0 only asks whether the process is there.</param>
+    public static int Kill(int process, int signal) => (int)Result(LibC.kill(process, signal));
+
     /// <summary>Null when there is no such user.</summary>
     public static UserEntry? FindUser(string name)
     {

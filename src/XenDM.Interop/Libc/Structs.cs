@@ -88,6 +88,17 @@ public struct ResourceLimit
     public ulong Hard;
 }
 
+/// <summary><c>struct flock</c>.</summary>
+[StructLayout(LayoutKind.Explicit, Size = 32)]
+internal struct FileLock
+{
+    [FieldOffset(0)] public short Type;
+    [FieldOffset(2)] public short Whence;
+    [FieldOffset(8)] public long Start;
+    [FieldOffset(16)] public long Length;
+    [FieldOffset(24)] public int Process;
+}
+
 /// <summary><c>struct msghdr</c>.</summary>
 [StructLayout(LayoutKind.Explicit, Size = 56)]
 internal unsafe struct MessageHeader

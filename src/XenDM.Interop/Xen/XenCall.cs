@@ -37,7 +37,7 @@ public sealed unsafe partial class XenCall : XenHandle
     private const ulong MemoryPopulatePhysmap = 6;
 
     /// <exception cref="XenException">The library is not installed, or this process may not open /dev/xen/privcmd.</exception>
-    public XenCall() => Open(static () => xencall_open(0, 0), "/dev/xen/privcmd (hypercalls)");
+    public XenCall() => OpenPrivileged(Library, static () => xencall_open(0, 0));
 
     /// <param name="index">HVM_PARAM_*.</param>
     /// <returns>0 or the negative errno.</returns>

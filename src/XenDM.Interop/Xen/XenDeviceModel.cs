@@ -13,7 +13,7 @@ public sealed unsafe partial class XenDeviceModel : XenHandle
     private const string Library = "libxendevicemodel.so.1";
 
     /// <exception cref="XenException">The library is not installed, or this process may not open /dev/xen/privcmd.</exception>
-    public XenDeviceModel() => Open(static () => xendevicemodel_open(0, 0), "/dev/xen/privcmd (device model operations)");
+    public XenDeviceModel() => OpenPrivileged(Library, static () => xendevicemodel_open(0, 0));
 
     /// <summary>Makes an ioreq server; its id is only meaningful to this guest.</summary>
     public int CreateIoreqServer(ushort domain, int bufferedMode, out ushort id)

@@ -12,7 +12,7 @@ public sealed partial class XenEventChannel : XenHandle
     /// <exception cref="XenException">The library is not installed, or this process may not open /dev/xen/evtchn.</exception>
     public XenEventChannel()
     {
-        Open(static () => xenevtchn_open(0, 0), "/dev/xen/evtchn");
+        Open(Library, static () => xenevtchn_open(0, 0), "/dev/xen/evtchn");
         Fd = xenevtchn_fd(Pointer);
     }
 

@@ -28,7 +28,7 @@ public sealed class XenException : Exception
     public int ErrorNumber { get; }
 
     /// <summary>A library is not installed, or is too old to have a function.</summary>
-    internal static XenException Missing(Exception inner) => inner is EntryPointNotFoundException
-        ? new XenException($"a Xen library is too old: {inner.Message}", inner)
-        : new XenException($"Xen's libraries are not installed on this host: {inner.Message}", inner);
+    internal static XenException Missing(string library, Exception inner) => inner is EntryPointNotFoundException
+        ? new XenException($"{library} is too old: {inner.Message}", inner)
+        : new XenException($"Xen's libraries are not installed on this host: cannot load {library}", inner);
 }

@@ -10,7 +10,7 @@ public sealed unsafe partial class XenForeignMemory : XenHandle
     private const string Library = "libxenforeignmemory.so.1";
 
     /// <exception cref="XenException">The library is not installed, or this process may not open /dev/xen/privcmd.</exception>
-    public XenForeignMemory() => Open(static () => xenforeignmemory_open(0, 0), "/dev/xen/privcmd (foreign memory)");
+    public XenForeignMemory() => OpenPrivileged(Library, static () => xenforeignmemory_open(0, 0));
 
     /// <summary>Maps guest pages side by side.</summary>
     /// <param name="frames">Guest frame numbers.</param>

@@ -38,7 +38,7 @@ public sealed unsafe partial class XenGrantTable : XenHandle
     private const string Library = "libxengnttab.so.1";
 
     /// <exception cref="XenException">The library is not installed, or this process may not open /dev/xen/gntdev.</exception>
-    public XenGrantTable() => Open(static () => xengnttab_open(0, 0), "/dev/xen/gntdev");
+    public XenGrantTable() => Open(Library, static () => xengnttab_open(0, 0), "/dev/xen/gntdev");
 
     /// <summary>Maps granted pages of one domain side by side.</summary>
     /// <returns>0 or the negative errno.</returns>

@@ -1,6 +1,7 @@
 using System;
 using System.Runtime.InteropServices;
 using System.Text;
+using System.Threading;
 using XenDM.Interop.Libc;
 
 namespace XenDM.Interop.Xen;
@@ -22,14 +23,16 @@ public sealed unsafe partial class XenStore : XenHandle
 {
     private const string Library = "libxenstore.so.4";
 
+    /// <summary>Its name up to Xen 4.15, with the same functions.</summary>
+    private const string OlderLibrary = "libxenstore.so.3.0";
+
     /// <summary>XS_UNWATCH_FILTER: events of a watch that was removed are dropped by the library.</summary>
     private const nuint OpenUnwatchFilter = 4;
 
+    private static int s_olderNameIsTried;
+
     /// <exception cref="XenException">The library is not installed, or xenstored does not answer.</exception>
-    public XenStore()
-    {
-        Open(static () => xs_open(OpenUnwatchFilter), "xenstore");
-    }
+    public XenStore() => Open(Library, OpenEitherName, "xenstore");
 
     /// <summary>Readable while a watch event waits. The first use starts a thread of the library that reads from xenstored.</summary>
     public int Fd => xs_fileno(Pointer);
@@ -133,6 +136,21 @@ public sealed unsafe partial class XenStore : XenHandle
     {
         xs_close(handle);
         return true;
+    }
+
+    private static nint OpenEitherName()
+    {
+        try
+        {
+            return xs_open(OpenUnwatchFilter);
+        }
+        catch (DllNotFoundException) when (Interlocked.Exchange(ref s_olderNameIsTried, 1) == 0)
+        {
+            // Only now: a resolver is asked about every library that is loaded after it.
+            NativeLibrary.SetDllImportResolver(typeof(XenStore).Assembly, static (name, assembly, search) =>
+                name == Library && NativeLibrary.TryLoad(OlderLibrary, assembly, search, out var older) ? older : 0);
+            return xs_open(OpenUnwatchFilter);
+        }
     }
 
     private static int BoolResult(byte ok) => ok != 0 ? 0 : Result(-1);

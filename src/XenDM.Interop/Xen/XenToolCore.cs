@@ -22,7 +22,7 @@ public static partial class XenToolCore
         }
         catch (Exception e) when (e is DllNotFoundException or EntryPointNotFoundException)
         {
-            throw XenException.Missing(e);
+            throw XenException.Missing(Library, e);
         }
     }
 

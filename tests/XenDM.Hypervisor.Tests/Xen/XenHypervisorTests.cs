@@ -12,7 +12,7 @@ public sealed class XenHypervisorTests
     {
         if (File.Exists("/dev/xen/privcmd")) return; // a dom0: the lab's scenarios cover it
         var e = Assert.Throws<XenException>(static () => new XenHypervisor(1, 1, SilentLog.Instance));
-        Assert.Matches("^(cannot open |Xen's libraries are not installed)", e.Message);
+        Assert.Matches("^((no Xen here: )?cannot open |Xen's libraries are not installed)", e.Message);
         Assert.DoesNotContain('\n', e.Message);
         Assert.Throws<XenException>(static () => new DeviceModelStore(1));
     }

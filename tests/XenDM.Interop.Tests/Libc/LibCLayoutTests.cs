@@ -43,6 +43,15 @@ public sealed unsafe class LibCLayoutTests
         c.Offset("struct pollfd", "revents", At<PollFd>(nameof(PollFd.Returned)));
         c.Size("struct timespec", sizeof(TimeSpec));
         c.Size("struct rlimit", sizeof(ResourceLimit));
+        c.Size("struct flock", sizeof(FileLock));
+        c.Offset("struct flock", "l_type", At<FileLock>(nameof(FileLock.Type)));
+        c.Offset("struct flock", "l_whence", At<FileLock>(nameof(FileLock.Whence)));
+        c.Offset("struct flock", "l_start", At<FileLock>(nameof(FileLock.Start)));
+        c.Offset("struct flock", "l_len", At<FileLock>(nameof(FileLock.Length)));
+        c.Offset("struct flock", "l_pid", At<FileLock>(nameof(FileLock.Process)));
+        c.Value("F_RDLCK", (int)LockKind.Shared);
+        c.Value("F_WRLCK", (int)LockKind.Exclusive);
+        c.Value("F_UNLCK", (int)LockKind.None);
         c.Size("struct stat", sizeof(FileStatus));
         c.Offset("struct stat", "st_ino", At<FileStatus>(nameof(FileStatus.Inode)));
         c.Offset("struct stat", "st_mode", At<FileStatus>(nameof(FileStatus.Mode)));
@@ -129,7 +138,7 @@ public sealed unsafe class LibCLayoutTests
         foreach (var (name, constant) in new[]
         {
             ("O_CLOEXEC", "OpenCloseOnExec"), ("SYS_fstat", "SyscallFstat"), ("BLKDISCARD", "IoctlBlockDiscard"),
-            ("BLKSSZGET", "IoctlBlockLogicalSectorSize"), ("BLKGETSIZE64", "IoctlBlockSize64"), ("FALLOC_FL_KEEP_SIZE", "FallocateKeepSize"),
+            ("BLKSSZGET", "IoctlBlockLogicalSectorSize"), ("BLKGETSIZE64", "IoctlBlockSize64"), ("F_OFD_SETLK", "ControlSetLock"), ("FALLOC_FL_KEEP_SIZE", "FallocateKeepSize"),
             ("FALLOC_FL_PUNCH_HOLE", "FallocatePunchHole"), ("FALLOC_FL_ZERO_RANGE", "FallocateZeroRange"),
             ("EFD_CLOEXEC | EFD_NONBLOCK", "EventFdFlags"), ("CLOCK_MONOTONIC", "ClockMonotonic"), ("AF_UNIX", "FamilyUnix"),
             ("AF_INET", "FamilyInet"), ("AF_INET6", "FamilyInet6"), ("SOCK_STREAM | SOCK_CLOEXEC", "StreamCloseOnExec"),

@@ -55,6 +55,51 @@ public sealed class PosixFilesTests
     }
 
     [Fact]
+    public void Lock_BelongsToTheOpenFile()
+    {
+        using var folder = new TempFolder();
+        using var first = Create(folder);
+        using var second = new FileDescriptor(Posix.Open(folder.File("image"), OpenFlags.ReadOnly));
+        Assert.Equal(0, Posix.SetLock(first.Fd, LockKind.Exclusive, 100, 1));
+        Assert.Equal(-Errno.EAGAIN, Posix.SetLock(second.Fd, LockKind.Shared));
+        Assert.Equal(0, Posix.SetLock(second.Fd, LockKind.Shared, 101, 1));
+        Assert.Equal(-Errno.EBADF, Posix.SetLock(second.Fd, LockKind.Exclusive));
+
+        // A second descriptor of the same open file holds the lock as well, and keeps it when the first is closed.
+        using var copy = new FileDescriptor(Posix.Duplicate(first.Fd));
+        Assert.Equal(0, Posix.SetLock(copy.Fd, LockKind.Exclusive, 100, 1));
+        first.Dispose();
+        Assert.Equal(-Errno.EAGAIN, Posix.SetLock(second.Fd, LockKind.Shared, 100, 1));
+        Assert.Equal(0, Posix.SetLock(copy.Fd, LockKind.None));
+        Assert.Equal(0, Posix.SetLock(second.Fd, LockKind.Shared, 100, 1));
+    }
+
+    [Fact]
+    public void TransfersAndWaits_DoNotAllocate()
+    {
+        using var file = new FileDescriptor(Posix.MemoryFile("test"));
+        using var wake = new FileDescriptor(Posix.EventFd());
+        var memory = GC.AllocateArray<byte>(8192, pinned: true);
+        var address = Marshal.UnsafeAddrOfPinnedArrayElement(memory, 0);
+        Span<IoVector> vectors = [new IoVector(address, 4096), new IoVector(address + 4096, 4096)];
+        Span<PollFd> fds = [new PollFd { Fd = wake.Fd, Events = PollEvents.Readable }];
+        var before = 0L;
+        for (var round = 0; round < 100; round++)
+        {
+            if (round == 50) before = GC.GetAllocatedBytesForCurrentThread();
+            Posix.PWriteV(file.Fd, vectors, 0);
+            Posix.PReadV(file.Fd, vectors, 0);
+            Posix.PRead(file.Fd, memory, 0);
+            Posix.SignalEventFd(wake.Fd);
+            Posix.Poll(fds, 1_000_000);
+            Posix.DrainEventFd(wake.Fd);
+            Posix.MonotonicNanoseconds();
+        }
+
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+    }
+
+    [Fact]
     public void FStat_TellsWhatItIs()
     {
         using var folder = new TempFolder();

@@ -4,13 +4,10 @@ using XenDM.Interop.Libc;
 
 namespace XenDM.Interop.Tests.Libc;
 
-public sealed partial class PosixWaitTests
+public sealed class PosixWaitTests
 {
     /// <summary>A signal without effect when nobody handles it; only this class sends it.</summary>
     private const PosixSignal HarmlessSignal = (PosixSignal)23; // SIGURG
-
-    [LibraryImport("libc.so.6")]
-    private static partial int kill(int pid, int signal);
 
     [Fact]
     public void EventFd_WakesAPollUntilDrained()
@@ -42,7 +39,7 @@ public sealed partial class PosixWaitTests
     {
         using var signals = new TerminationSignals(HarmlessSignal);
         Assert.Null(signals.Take());
-        Assert.Equal(0, kill(Environment.ProcessId, 23));
+        Assert.Equal(0, Posix.Kill(Environment.ProcessId, 23));
         Span<PollFd> fds = [new PollFd { Fd = signals.Fd, Events = PollEvents.Readable }];
         int ready;
         do ready = Posix.Poll(fds, 10_000_000_000);
@@ -51,6 +48,10 @@ public sealed partial class PosixWaitTests
         Assert.Equal(HarmlessSignal, signals.Take());
         Assert.Equal(0, Posix.Poll(fds, 0));
     }
+
+    /// <summary>In a process of its own: a signal that nobody takes ends it.</summary>
+    [Fact]
+    public void Signals_UnderBusyThreads_AllArrive() => Assert.Equal("500 of 500", ChildProcess.Run("signals", []));
 
     [Fact]
     public void Pty_IsRawInBothDirections()

@@ -131,7 +131,7 @@ public sealed unsafe class XenLayoutTests
         })
         {
             var e = Assert.Throws<XenException>(open);
-            Assert.Matches("^(cannot open |Xen's libraries are not installed)", e.Message);
+            Assert.Matches("^((no Xen here: )?cannot open |Xen's libraries are not installed)", e.Message);
             Assert.DoesNotContain('\n', e.Message);
         }
     }
