@@ -12,28 +12,31 @@ public sealed class FdSets : IDisposable
     private const string Prefix = "/dev/fdset/";
     private readonly SortedDictionary<int, List<Entry>> _sets = [];
     private readonly Action<int> _close;
+    private readonly Func<int, int> _duplicate;
     private int _count;
 
     /// <param name="Opaque">The client's note, or null.</param>
     public readonly record struct Entry(int Fd, string? Opaque);
 
     /// <param name="close">Closes a descriptor.</param>
-    public FdSets(Action<int> close) => _close = close;
+    /// <param name="duplicate">Makes another descriptor of the same open file; negative when there is none left.</param>
+    public FdSets(Action<int> close, Func<int, int> duplicate)
+    {
+        _close = close;
+        _duplicate = duplicate;
+    }
 
     /// <summary>All sets, ascending.</summary>
     public IEnumerable<KeyValuePair<int, List<Entry>>> All => _sets;
 
-    /// <summary>Adds a descriptor, which belongs to the set from now on.</summary>
+    /// <summary>Adds a descriptor, which then belongs to the set.</summary>
     /// <param name="set">An existing or new set, or -1 for the first free one.</param>
     /// <returns>The set.</returns>
-    /// <exception cref="QmpException">There are too many; the descriptor is closed.</exception>
+    /// <exception cref="QmpException">There are too many; the descriptor stays the caller's.</exception>
     public int Add(int fd, int set, string? opaque)
     {
         if (_count >= MaxFds)
-        {
-            _close(fd);
             throw new QmpException($"there are {MaxFds} file descriptors already; remove some with remove-fd");
-        }
 
         if (set < 0)
             for (set = 0; _sets.ContainsKey(set);) set++;
@@ -71,10 +74,24 @@ public sealed class FdSets : IDisposable
         return entries[0].Fd;
     }
 
-    public void Dispose()
+    /// <summary>As <see cref="Resolve"/>, but a duplicate, which is the caller's: the set may go away before the file is done with.</summary>
+    /// <inheritdoc cref="Resolve"/>
+    public int Duplicate(string fileName)
+    {
+        var fd = Resolve(fileName);
+        if (fd < 0) return -1;
+        var own = _duplicate(fd);
+        return own >= 0 ? own : throw new QmpException($"Could not open '{fileName}': no file descriptor is left");
+    }
+
+    /// <summary>Closes all sets.</summary>
+    public void Clear()
     {
         foreach (var entries in _sets.Values)
             foreach (var entry in entries) _close(entry.Fd);
         _sets.Clear();
+        _count = 0;
     }
+
+    public void Dispose() => Clear();
 }

@@ -39,6 +39,9 @@ public interface IMonitorTarget
     /// <summary>The guest's name; may be empty.</summary>
     string Name { get; }
 
+    /// <summary>The guest's UUID in its usual form.</summary>
+    string Uuid => "00000000-0000-0000-0000-000000000000";
+
     /// <summary>QEMU's word for the run state: prelaunch, running, paused, shutdown, suspended, ...</summary>
     string RunState { get; }
 
@@ -72,7 +75,7 @@ public interface IMonitorTarget
     void Eject(string id, bool force);
 
     /// <param name="fileName">A path; the monitor has already turned <c>/dev/fdset/N</c> into <paramref name="fd"/>.</param>
-    /// <param name="fd">An open descriptor that the target owns from now on, or -1.</param>
+    /// <param name="fd">An open descriptor that the target owns from now on, also when it throws; or -1.</param>
     /// <param name="format">Null: raw.</param>
     void ChangeMedium(string id, string fileName, int fd, string? format, bool readOnly);
 

@@ -48,6 +48,16 @@ public readonly struct QmpArguments
         return value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out var number) && number >= 0 ? number : throw Wrong(name, "integer");
     }
 
+    /// <summary>The first text of an array; null when the array is missing or empty.</summary>
+    /// <exception cref="QmpException">No array, or no text in it.</exception>
+    public string? FirstOfArray(string name)
+    {
+        if (!TryGet(name, out var value)) return null;
+        if (value.ValueKind != JsonValueKind.Array) throw Wrong(name, "array");
+        if (value.GetArrayLength() == 0) return null;
+        return value[0].ValueKind == JsonValueKind.String ? value[0].GetString() : throw Wrong(name + "[0]", "string");
+    }
+
     private bool TryGet(string name, out JsonElement value)
     {
         value = default;

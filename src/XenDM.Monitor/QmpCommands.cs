@@ -14,50 +14,67 @@ public sealed class QmpCommands
     /// <summary>The version that is announced: toolstacks switch behaviour by it, and this is the one whose commands are followed.</summary>
     private const int Major = 8, Minor = 2, Micro = 0;
 
-    private static readonly Dictionary<string, Action<QmpCommands, QmpArguments, ICharBackend, Utf8JsonWriter>> s_commands = new()
+    private static readonly Dictionary<string, Command> s_commands = new()
     {
-        ["qmp_capabilities"] = static (_, a, _, w) => Empty(w),
-        ["query-version"] = static (c, _, _, w) => c.WriteVersion(w),
-        ["query-commands"] = static (_, _, _, w) => QueryCommands(w),
-        ["query-name"] = static (c, _, _, w) => c.QueryName(w),
-        ["query-status"] = static (c, _, _, w) => c.QueryStatus(w),
-        ["cont"] = static (c, _, _, w) => Do(w, c._target.Continue),
-        ["stop"] = static (c, _, _, w) => Do(w, c._target.Stop),
-        ["quit"] = static (c, _, _, w) => Do(w, () => c._quit = true),
-        ["system_reset"] = static (c, _, _, w) => Do(w, c._target.Reset),
-        ["system_powerdown"] = static (c, _, _, w) => Do(w, c._target.PowerDown),
-        ["system_wakeup"] = static (c, _, _, w) => Do(w, c._target.WakeUp),
-        ["query-chardev"] = static (c, _, _, w) => c.QueryChardev(w),
-        ["query-vnc"] = static (_, _, _, w) => QueryVnc(w),
-        ["query-vnc-servers"] = static (_, _, _, w) => EmptyArray(w),
-        ["change-vnc-password"] = static (_, _, _, _) => throw new QmpException(QmpException.DeviceNotActive, "VNC display is not active"),
-        ["query-block"] = static (c, _, _, w) => c.QueryBlock(w),
-        ["query-blockstats"] = static (c, _, _, w) => c.QueryBlockStats(w),
-        ["query-pci"] = static (c, _, _, w) => c.QueryPci(w),
-        ["query-cpus-fast"] = static (c, _, _, w) => c.QueryCpus(w),
-        ["query-hotpluggable-cpus"] = static (c, _, _, w) => c.QueryHotpluggableCpus(w),
-        ["query-command-line-options"] = static (c, a, _, w) => c.QueryCommandLineOptions(a, w),
-        ["query-events"] = static (_, _, _, w) => QueryEvents(w),
-        ["query-kvm"] = static (_, _, _, w) => QueryKvm(w),
-        ["eject"] = static (c, a, _, w) => c.Eject(a, w),
-        ["blockdev-change-medium"] = static (c, a, _, w) => c.ChangeMedium(a, w),
-        ["add-fd"] = static (c, a, b, w) => c.AddFd(a, b, w),
-        ["remove-fd"] = static (c, a, _, w) => c.RemoveFd(a, w),
-        ["query-fdsets"] = static (c, _, _, w) => c.QueryFdSets(w),
-        ["device_add"] = static (c, a, _, w) => c.DeviceAdd(a, w),
-        ["device_del"] = static (c, a, _, w) => c.DeviceDel(a, w),
-        ["xen-save-devices-state"] = static (c, a, _, w) => c.SaveDevices(a, w),
-        ["xen-set-global-dirty-log"] = static (c, a, _, w) => c.SetDirtyLog(a, w),
-        ["human-monitor-command"] = static (c, a, _, w) => c.Human(a, w),
+        ["qmp_capabilities"] = new(static (_, a, _, w) => Negotiate(a, w), "enable"),
+        ["query-version"] = new(static (c, _, _, w) => c.WriteVersion(w)),
+        ["query-commands"] = new(static (_, _, _, w) => QueryCommands(w)),
+        ["query-name"] = new(static (c, _, _, w) => c.QueryName(w)),
+        ["query-uuid"] = new(static (c, _, _, w) => c.QueryUuid(w)),
+        ["query-target"] = new(static (_, _, _, w) => QueryTarget(w)),
+        ["query-status"] = new(static (c, _, _, w) => c.QueryStatus(w)),
+        ["cont"] = new(static (c, _, _, w) => Do(w, c._target.Continue)),
+        ["stop"] = new(static (c, _, _, w) => Do(w, c._target.Stop)),
+        ["quit"] = new(static (c, _, _, w) => Do(w, () => c._quit = true)),
+        ["system_reset"] = new(static (c, _, _, w) => Do(w, c._target.Reset)),
+        ["system_powerdown"] = new(static (c, _, _, w) => Do(w, c._target.PowerDown)),
+        ["system_wakeup"] = new(static (c, _, _, w) => Do(w, c._target.WakeUp)),
+        ["query-chardev"] = new(static (c, _, _, w) => c.QueryChardev(w)),
+        ["query-vnc"] = new(static (_, _, _, w) => QueryVnc(w)),
+        ["query-vnc-servers"] = new(static (_, _, _, w) => EmptyArray(w)),
+        ["change-vnc-password"] = new(static (_, a, _, _) => ChangeVncPassword(a), "password"),
+        ["query-block"] = new(static (c, _, _, w) => c.QueryBlock(w)),
+        ["query-blockstats"] = new(static (c, _, _, w) => c.QueryBlockStats(w), "query-nodes"),
+        ["query-block-jobs"] = new(static (_, _, _, w) => EmptyArray(w)),
+        ["query-iothreads"] = new(static (_, _, _, w) => EmptyArray(w)),
+        ["query-pci"] = new(static (c, _, _, w) => c.QueryPci(w)),
+        ["query-cpus-fast"] = new(static (c, _, _, w) => c.QueryCpus(w)),
+        ["query-hotpluggable-cpus"] = new(static (c, _, _, w) => c.QueryHotpluggableCpus(w)),
+        ["query-machines"] = new(static (_, _, _, w) => QueryMachines(w)),
+        ["query-command-line-options"] = new(static (c, a, _, w) => c.QueryCommandLineOptions(a, w), "option"),
+        ["query-events"] = new(static (_, _, _, w) => QueryEvents(w)),
+        ["query-kvm"] = new(static (_, _, _, w) => QueryKvm(w)),
+        ["eject"] = new(static (c, a, _, w) => c.Eject(a, w), "id", "device", "force"),
+        ["blockdev-change-medium"] = new(static (c, a, _, w) => c.ChangeMedium(a, w), "id", "device", "filename", "format", "read-only-mode", "force"),
+        ["add-fd"] = new(static (c, a, b, w) => c.AddFd(a, b, w), "fdset-id", "opaque"),
+        ["remove-fd"] = new(static (c, a, _, w) => c.RemoveFd(a, w), "fdset-id", "fd"),
+        ["query-fdsets"] = new(static (c, _, _, w) => c.QueryFdSets(w)),
+        ["device_add"] = new(static (c, a, _, w) => c.DeviceAdd(a, w)) { TakesAnyArgument = true },
+        ["device_del"] = new(static (c, a, _, w) => c.DeviceDel(a, w), "id"),
+        ["xen-save-devices-state"] = new(static (c, a, _, w) => c.SaveDevices(a, w), "filename", "live"),
+        ["xen-load-devices-state"] = new(static (_, a, _, _) => LoadDevices(a), "filename"),
+        ["xen-set-global-dirty-log"] = new(static (c, a, _, w) => c.SetDirtyLog(a, w), "enable"),
+        ["human-monitor-command"] = new(static (c, a, _, w) => c.Human(a, w), "command-line", "cpu-index"),
     };
 
     /// <summary>The events that can come.</summary>
     private static readonly string[] s_events = ["BLOCK_IO_ERROR", "DEVICE_TRAY_MOVED", "POWERDOWN", "RESET", "RESUME", "SHUTDOWN", "STOP", "SUSPEND", "WAKEUP"];
 
+    private delegate void Handler(QmpCommands commands, QmpArguments arguments, ICharBackend backend, Utf8JsonWriter writer);
+
+    /// <param name="Run">Writes the value of the reply, or throws <see cref="QmpException"/>.</param>
+    /// <param name="Arguments">The names that are known; any other is refused.</param>
+    private sealed record Command(Handler Run, params string[] Arguments)
+    {
+        /// <summary>The driver behind the command says what it takes.</summary>
+        public bool TakesAnyArgument { get; init; }
+    }
+
     private readonly IMonitorTarget _target;
     private readonly FdSets _fds;
     private readonly Action<int> _closeFd;
     private bool _quit;
+    private int _clients;
 
     /// <param name="closeFd">Closes a descriptor that a client passed.</param>
     public QmpCommands(IMonitorTarget target, FdSets fds, Action<int> closeFd)
@@ -71,7 +88,19 @@ public sealed class QmpCommands
     internal void Execute(string name, QmpArguments arguments, ICharBackend backend, Utf8JsonWriter writer)
     {
         if (!s_commands.TryGetValue(name, out var command)) throw new QmpException(QmpException.CommandNotFound, $"The command {name} has not been found");
-        command(this, arguments, backend, writer);
+        if (!command.TakesAnyArgument) arguments.AllowOnly(command.Arguments);
+        command.Run(this, arguments, backend, writer);
+    }
+
+    internal void ClientCame() => _clients++;
+
+    /// <summary>
+    /// Passed descriptors outlive their connection while the guest is not running yet, as with QEMU: a toolstack may come back for them. Later,
+    /// nobody will ask for what the last client left behind; drives have duplicates.
+    /// </summary>
+    internal void ClientLeft()
+    {
+        if (--_clients == 0 && _target.IsRunning) _fds.Clear();
     }
 
     /// <summary>What may only happen once the client has its reply.</summary>
@@ -94,6 +123,13 @@ public sealed class QmpCommands
         w.WriteEndArray();
         w.WriteEndObject();
         w.WriteEndObject();
+    }
+
+    /// <summary>The greeting offers no capability, so none can be switched on.</summary>
+    private static void Negotiate(QmpArguments a, Utf8JsonWriter w)
+    {
+        if (a.FirstOfArray("enable") is { } capability) throw new QmpException($"Capability '{capability}' is not available");
+        Empty(w);
     }
 
     private static void Empty(Utf8JsonWriter w)
@@ -148,6 +184,45 @@ public sealed class QmpCommands
         w.WriteStartObject();
         if (_target.Name.Length > 0) w.WriteString("name", _target.Name);
         w.WriteEndObject();
+    }
+
+    private void QueryUuid(Utf8JsonWriter w)
+    {
+        w.WriteStartObject();
+        w.WriteString("UUID", _target.Uuid);
+        w.WriteEndObject();
+    }
+
+    private static void QueryTarget(Utf8JsonWriter w)
+    {
+        w.WriteStartObject();
+        w.WriteString("arch", "x86_64");
+        w.WriteEndObject();
+    }
+
+    /// <summary>The boards that libxl asks for, and the one of its probe.</summary>
+    private static void QueryMachines(Utf8JsonWriter w)
+    {
+        w.WriteStartArray();
+        foreach (var (name, cpus) in (ReadOnlySpan<(string, int)>)[("xenfv", 128), ("pc", 128), ("none", 0)])
+        {
+            w.WriteStartObject();
+            w.WriteString("name", name);
+            w.WriteNumber("cpu-max", cpus);
+            w.WriteBoolean("hotpluggable-cpus", cpus > 0);
+            w.WriteBoolean("numa-mem-supported", false);
+            w.WriteBoolean("deprecated", false);
+            w.WriteBoolean("acpi", cpus > 0);
+            w.WriteEndObject();
+        }
+
+        w.WriteEndArray();
+    }
+
+    private static void ChangeVncPassword(QmpArguments a)
+    {
+        a.Text("password");
+        throw new QmpException("Could not set password: there is no VNC display");
     }
 
     private void QueryStatus(Utf8JsonWriter w)
@@ -349,7 +424,6 @@ public sealed class QmpCommands
 
     private void QueryCommandLineOptions(QmpArguments a, Utf8JsonWriter w)
     {
-        a.AllowOnly("option");
         var wanted = a.OptionalText("option");
         var found = false;
         w.WriteStartArray();
@@ -377,43 +451,53 @@ public sealed class QmpCommands
     }
 
     /// <summary>The drive by <c>id</c> (of the device) or by <c>device</c> (of the drive, older clients).</summary>
-    private static string DriveName(QmpArguments a) => a.OptionalText("id") ?? a.OptionalText("device") ?? throw new QmpException("Need exactly one of 'device' and 'id'");
+    private static string DriveName(QmpArguments a) => (a.OptionalText("id"), a.OptionalText("device")) switch
+    {
+        ({ } id, null) => id,
+        (null, { } device) => device,
+        _ => throw new QmpException("Need exactly one of 'device' and 'id'"),
+    };
 
     private void Eject(QmpArguments a, Utf8JsonWriter w)
     {
-        a.AllowOnly("id", "device", "force");
         _target.Eject(DriveName(a), a.OptionalBool("force") ?? false);
         Empty(w);
     }
 
     private void ChangeMedium(QmpArguments a, Utf8JsonWriter w)
     {
-        a.AllowOnly("id", "device", "filename", "format", "read-only-mode", "force");
         var name = DriveName(a);
         var file = a.Text("filename");
+        var format = a.OptionalText("format");
+        a.OptionalBool("force");
         var mode = a.OptionalText("read-only-mode") ?? "retain";
-        if (mode is not ("retain" or "read-only" or "read-write")) throw new QmpException($"Invalid parameter '{mode}'");
-        _target.ChangeMedium(name, file, _fds.Resolve(file), a.OptionalText("format"), mode != "read-write");
+        if (mode is not ("retain" or "read-only" or "read-write")) throw new QmpException($"Parameter 'read-only-mode' does not accept value '{mode}'");
+        _target.ChangeMedium(name, file, _fds.Duplicate(file), format, mode != "read-write");
         Empty(w);
     }
 
     private void AddFd(QmpArguments a, ICharBackend backend, Utf8JsonWriter w)
     {
-        a.AllowOnly("fdset-id", "opaque");
-        var wanted = a.OptionalInteger("fdset-id") ?? -1;
-        var opaque = a.OptionalText("opaque");
+        // Taken first, so that a command that fails does not leave its descriptor to the next one.
         var fd = backend.TakeFd();
         if (fd < 0) throw new QmpException("No file descriptor supplied via SCM_RIGHTS");
-        var set = _fds.Add(fd, wanted, opaque);
-        w.WriteStartObject();
-        w.WriteNumber("fdset-id", set);
-        w.WriteNumber("fd", fd);
-        w.WriteEndObject();
+        try
+        {
+            var set = _fds.Add(fd, a.OptionalInteger("fdset-id") ?? -1, a.OptionalText("opaque"));
+            w.WriteStartObject();
+            w.WriteNumber("fdset-id", set);
+            w.WriteNumber("fd", fd);
+            w.WriteEndObject();
+        }
+        catch (QmpException)
+        {
+            CloseFd(fd);
+            throw;
+        }
     }
 
     private void RemoveFd(QmpArguments a, Utf8JsonWriter w)
     {
-        a.AllowOnly("fdset-id", "fd");
         _fds.Remove(a.Integer("fdset-id"), a.OptionalInteger("fd") ?? -1);
         Empty(w);
     }
@@ -444,6 +528,7 @@ public sealed class QmpCommands
     private void DeviceAdd(QmpArguments a, Utf8JsonWriter w)
     {
         var driver = a.Text("driver");
+        a.OptionalText("id");
         if (driver != CpuType) throw new QmpException($"'{driver}' is not a valid device model name");
         _target.PlugCpu(a.Integer("socket-id"));
         Empty(w);
@@ -451,31 +536,35 @@ public sealed class QmpCommands
 
     private void DeviceDel(QmpArguments a, Utf8JsonWriter w)
     {
-        a.AllowOnly("id");
         _target.Unplug(a.Text("id"));
         Empty(w);
     }
 
     private void SaveDevices(QmpArguments a, Utf8JsonWriter w)
     {
-        a.AllowOnly("filename", "live");
         a.OptionalBool("live");
         var file = a.Text("filename");
         _target.SaveDevices(file, _fds.Resolve(file));
         Empty(w);
     }
 
+    /// <summary>Only COLO loads into a machine that runs; a restore comes through the command line.</summary>
+    private static void LoadDevices(QmpArguments a)
+    {
+        a.Text("filename");
+        throw new QmpException("Device state can only be loaded at the start, with '-incoming fd:N'");
+    }
+
     private void SetDirtyLog(QmpArguments a, Utf8JsonWriter w)
     {
-        a.AllowOnly("enable");
         _target.SetDirtyLog(a.Bool("enable"));
         Empty(w);
     }
 
     private void Human(QmpArguments a, Utf8JsonWriter w)
     {
-        a.AllowOnly("command-line", "cpu-index");
         var line = a.Text("command-line").Trim();
-        w.WriteStringValue(_target.Human(line) ?? $"unknown command: '{line}'\r\n");
+        a.OptionalInteger("cpu-index");
+        w.WriteStringValue(line.Length == 0 ? "" : _target.Human(line) ?? $"unknown command: '{line}'\r\n");
     }
 }

@@ -2,37 +2,45 @@ using System;
 using System.Buffers;
 using System.Collections.Generic;
 using System.IO.Pipelines;
+using System.Text.Encodings.Web;
 using System.Text.Json;
+using System.Text.Unicode;
 using XenDM.Core.Backends;
 
 namespace XenDM.Monitor;
 
 /// <summary>
 /// One QMP connection over a character backend (qemu/docs/interop/qmp-spec). Messages need no line ends; replies and events are one line each
-/// and end in CR LF. The next client begins anew. What a client sends or does not read is bounded.
+/// and end in CR LF. The next client begins anew. What a client sends or does not read is bounded: commands wait until the replies before
+/// them are gone, events are dropped.
 /// </summary>
 public sealed class QmpSession : ICharFrontend, IDisposable
 {
     private const int MaxMessageBytes = 1 << 20;
-    private const int MaxPendingBytes = 1 << 20;
     private const int MaxPendingEventBytes = 64 << 10;
-    private const int MaxDepth = 64;
     private const int ReceiveBytes = 64 << 10;
 
-    private static readonly JsonDocumentOptions s_json = new() { MaxDepth = MaxDepth };
+    private static readonly JsonDocumentOptions s_documentOptions = new() { MaxDepth = JsonSplitter.MaxDepth };
+    private static readonly JsonReaderOptions s_readerOptions = new() { MaxDepth = JsonSplitter.MaxDepth };
+
+    /// <summary>Quotes and letters of other languages stay readable; control characters are escaped, so that a line stays a line.</summary>
+    private static readonly JsonWriterOptions s_writerOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     private readonly ICharBackend _backend;
     private readonly QmpCommands _commands;
     private readonly Queue<byte[]> _pending = new();
-    private readonly ArrayBufferWriter<byte> _out = new(4096);
+
+    /// <summary>The reply that a command is writing. What the command causes (events) goes out before it, through <see cref="_line"/>.</summary>
+    private readonly ArrayBufferWriter<byte> _reply = new(4096);
+    private readonly ArrayBufferWriter<byte> _line = new(1024);
     private Pipe _in = MakePipe();
     private JsonSplitter _splitter;
+    private long _scanned;
     private bool _skipLine;
     private bool _negotiated;
     private bool _open;
     private bool _draining;
     private int _pendingBytes;
-    private long _scanned;
     private int _sentOfFirst;
 
     /// <param name="backend">Where clients come from; this becomes its front end.</param>
@@ -63,6 +71,7 @@ public sealed class QmpSession : ICharFrontend, IDisposable
             case CharEvent.Opened:
                 StartAnew();
                 _open = true;
+                _commands.ClientCame();
                 Send(_commands.WriteGreeting);
                 break;
             case CharEvent.Closed:
@@ -113,8 +122,10 @@ public sealed class QmpSession : ICharFrontend, IDisposable
         _scanned = 0;
         _pending.Clear();
         _pendingBytes = _sentOfFirst = 0;
-        _negotiated = _open = _skipLine = false;
+        _negotiated = _skipLine = false;
         for (var fd = _backend.TakeFd(); fd >= 0; fd = _backend.TakeFd()) _commands.CloseFd(fd);
+        if (_open) _commands.ClientLeft();
+        _open = false;
     }
 
     /// <summary>Takes whole messages, as long as the client reads the replies. A reply may end the connection, so nothing is kept across it.</summary>
@@ -148,43 +159,32 @@ public sealed class QmpSession : ICharFrontend, IDisposable
             return end is not null;
         }
 
-        // What was looked at before is scanned again only as far as the splitter's count says: its state begins behind it.
+        // The splitter's state stands behind what it looked at before.
         var position = buffer.GetPosition(_scanned);
-        var outcome = _splitter.Scan(buffer, ref position);
-        if (outcome == JsonSplitter.Outcome.NeedMore)
+        switch (_splitter.Scan(buffer, ref position))
         {
-            if (_splitter.Length > MaxMessageBytes)
-            {
+            case JsonSplitter.Outcome.Garbage:
+                Resynchronise(pipe, position, _splitter.Error!);
+                return true;
+
+            case JsonSplitter.Outcome.Complete:
+                var message = buffer.Slice(0, position).ToArray();
+                _splitter.Reset();
+                _scanned = 0;
+                pipe.Reader.AdvanceTo(position);
+                HandleMessage(message);
+                return true;
+
+            case var _ when _splitter.Length > MaxMessageBytes:
                 Resynchronise(pipe, buffer.End, $"JSON parse error, a message is longer than {MaxMessageBytes} bytes");
                 return true;
-            }
 
-            if (_splitter.InObject)
-            {
-                _scanned = buffer.Length;
-                pipe.Reader.AdvanceTo(buffer.Start, buffer.End);
-            }
-            else
-            {
-                _scanned = 0;
-                pipe.Reader.AdvanceTo(buffer.End);
-            }
-
-            return false;
+            default:
+                // White space between messages is not kept.
+                _scanned = _splitter.InObject ? buffer.Length : 0;
+                pipe.Reader.AdvanceTo(_splitter.InObject ? buffer.Start : buffer.End, buffer.End);
+                return false;
         }
-
-        if (outcome == JsonSplitter.Outcome.Garbage)
-        {
-            Resynchronise(pipe, position, "JSON parse error, a message must be an object");
-            return true;
-        }
-
-        var message = buffer.Slice(0, position).ToArray();
-        _splitter.Reset();
-        _scanned = 0;
-        pipe.Reader.AdvanceTo(position);
-        HandleMessage(message);
-        return true;
     }
 
     /// <summary>Drops everything up to the next line end.</summary>
@@ -202,7 +202,8 @@ public sealed class QmpSession : ICharFrontend, IDisposable
         JsonDocument document;
         try
         {
-            document = JsonDocument.Parse(message, s_json);
+            CheckText(message);
+            document = JsonDocument.Parse(message, s_documentOptions);
         }
         catch (JsonException e)
         {
@@ -225,6 +226,26 @@ public sealed class QmpSession : ICharFrontend, IDisposable
         }
     }
 
+    /// <summary>The parser leaves the characters of strings unlooked at; here they are, so that no use of a string can fail later.</summary>
+    /// <exception cref="JsonException">Not UTF-8, or an escape that is half a character.</exception>
+    private static void CheckText(ReadOnlySpan<byte> message)
+    {
+        if (!Utf8.IsValid(message)) throw new JsonException("invalid UTF-8");
+        var reader = new Utf8JsonReader(message, s_readerOptions);
+        while (reader.Read())
+        {
+            if (!reader.ValueIsEscaped || reader.TokenType is not (JsonTokenType.String or JsonTokenType.PropertyName)) continue;
+            try
+            {
+                reader.GetString();
+            }
+            catch (InvalidOperationException)
+            {
+                throw new JsonException("an escape sequence is not a valid Unicode character");
+            }
+        }
+    }
+
     private static (string Name, JsonElement? Arguments) Envelope(JsonElement root)
     {
         string? name = null;
@@ -233,8 +254,8 @@ public sealed class QmpSession : ICharFrontend, IDisposable
         {
             switch (property.Name)
             {
-                case "execute" or "exec-oob":
-                    if (property.Value.ValueKind != JsonValueKind.String) throw new QmpException($"QMP input member '{property.Name}' must be a string");
+                case "execute":
+                    if (property.Value.ValueKind != JsonValueKind.String) throw new QmpException("QMP input member 'execute' must be a string");
                     name = property.Value.GetString();
                     break;
                 case "arguments":
@@ -242,6 +263,8 @@ public sealed class QmpSession : ICharFrontend, IDisposable
                     arguments = property.Value;
                     break;
                 case "id": break;
+
+                // Also exec-oob: the greeting does not offer it.
                 default: throw new QmpException($"QMP input member '{property.Name}' is unexpected");
             }
         }
@@ -251,31 +274,23 @@ public sealed class QmpSession : ICharFrontend, IDisposable
 
     private void Execute(string name, JsonElement? arguments, JsonElement? id)
     {
-        if (!_negotiated && name != "qmp_capabilities")
-            throw new QmpException(QmpException.CommandNotFound, "Expecting capabilities negotiation with 'qmp_capabilities'");
-        if (name == "qmp_capabilities")
-        {
-            if (_negotiated) throw new QmpException(QmpException.CommandNotFound, "Capabilities negotiation is already complete, command ignored");
-            _negotiated = true;
-        }
+        var negotiates = name == "qmp_capabilities";
+        if (!_negotiated && !negotiates) throw new QmpException(QmpException.CommandNotFound, "Expecting capabilities negotiation with 'qmp_capabilities'");
+        if (_negotiated && negotiates) throw new QmpException(QmpException.CommandNotFound, "Capabilities negotiation is already complete, command ignored");
 
         // The reply is put together before it is sent: a command that fails halfway sends nothing but its error.
-        _out.ResetWrittenCount();
-        using (var writer = new Utf8JsonWriter(_out))
+        _reply.ResetWrittenCount();
+        using (var writer = new Utf8JsonWriter(_reply, s_writerOptions))
         {
             writer.WriteStartObject();
             writer.WritePropertyName("return");
             _commands.Execute(name, new QmpArguments(arguments), _backend, writer);
-            if (id is { } value)
-            {
-                writer.WritePropertyName("id");
-                value.WriteTo(writer);
-            }
-
+            WriteId(writer, id);
             writer.WriteEndObject();
         }
 
-        Flush();
+        _negotiated |= negotiates;
+        Flush(_reply);
         _commands.AfterReply();
     }
 
@@ -286,28 +301,33 @@ public sealed class QmpSession : ICharFrontend, IDisposable
         writer.WriteString("class", errorClass);
         writer.WriteString("desc", message);
         writer.WriteEndObject();
-        if (id is { } value)
-        {
-            writer.WritePropertyName("id");
-            value.WriteTo(writer);
-        }
-
+        WriteId(writer, id);
         writer.WriteEndObject();
     });
 
-    private void Send(Action<Utf8JsonWriter> write)
+    private static void WriteId(Utf8JsonWriter writer, JsonElement? id)
     {
-        _out.ResetWrittenCount();
-        using (var writer = new Utf8JsonWriter(_out)) write(writer);
-        Flush();
+        if (id is not { } value) return;
+        writer.WritePropertyName("id");
+        value.WriteTo(writer);
     }
 
-    private void Flush()
+    private void Send(Action<Utf8JsonWriter> write)
     {
-        _out.Write("\r\n"u8);
-        var data = _out.WrittenSpan;
+        _line.ResetWrittenCount();
+        using (var writer = new Utf8JsonWriter(_line, s_writerOptions)) write(writer);
+        Flush(_line);
+    }
+
+    /// <summary>
+    /// Sends a line; what the client does not take yet waits. That is one reply at most, since the next command waits too, and a bounded number of events.
+    /// </summary>
+    private void Flush(ArrayBufferWriter<byte> line)
+    {
+        line.Write("\r\n"u8);
+        var data = line.WrittenSpan;
         var sent = _pending.Count == 0 ? _backend.Write(data) : 0;
-        if (sent == data.Length || _pendingBytes + data.Length - sent > MaxPendingBytes) return;
+        if (sent == data.Length) return;
         _pending.Enqueue(data[sent..].ToArray());
         _pendingBytes += data.Length - sent;
     }
