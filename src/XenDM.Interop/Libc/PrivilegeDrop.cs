@@ -23,7 +23,8 @@ public static unsafe class PrivilegeDrop
         error = "";
         var identity = Posix.FindUser(user) is { } entry ? new Identity(entry.Name, entry.Uid, entry.Gid) : FromNumbers(user);
         if (identity is null) error = $"there is no user '{user}': give the name of a user, or UID:GID in decimal";
-        else if (identity.Uid is 0 or Unchanged || identity.Gid is Unchanged) error = $"'{user}' is user {identity.Uid}, group {identity.Gid}: give a user other than root";
+        else if (identity.Uid is 0 or Unchanged || identity.Gid is Unchanged)
+            error = $"'{user}' is user {identity.Uid}, group {identity.Gid}: give a user other than root";
         return error.Length == 0 ? identity : null;
     }
 
@@ -42,7 +43,8 @@ public static unsafe class PrivilegeDrop
             if (groups < 0) return $"cannot set the groups of user {identity.Uid}: {Errno.Describe(groups)}";
         }
 
-        if (root is not null && Posix.ChangeRoot(root) is < 0 and var entered) return $"cannot change the root directory to '{root}': {Errno.Describe(entered)}";
+        if (root is not null && Posix.ChangeRoot(root) is < 0 and var entered)
+            return $"cannot change the root directory to '{root}': {Errno.Describe(entered)}";
         if (identity is null) return null;
 
         // The group first: an ordinary user may not change it.

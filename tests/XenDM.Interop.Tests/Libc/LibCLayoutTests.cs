@@ -138,8 +138,8 @@ public sealed unsafe class LibCLayoutTests
         foreach (var (name, constant) in new[]
         {
             ("O_CLOEXEC", "OpenCloseOnExec"), ("SYS_fstat", "SyscallFstat"), ("BLKDISCARD", "IoctlBlockDiscard"),
-            ("BLKSSZGET", "IoctlBlockLogicalSectorSize"), ("BLKGETSIZE64", "IoctlBlockSize64"), ("F_OFD_SETLK", "ControlSetLock"), ("FALLOC_FL_KEEP_SIZE", "FallocateKeepSize"),
-            ("FALLOC_FL_PUNCH_HOLE", "FallocatePunchHole"), ("FALLOC_FL_ZERO_RANGE", "FallocateZeroRange"),
+            ("BLKSSZGET", "IoctlBlockLogicalSectorSize"), ("BLKGETSIZE64", "IoctlBlockSize64"), ("F_OFD_SETLK", "ControlSetLock"),
+            ("FALLOC_FL_KEEP_SIZE", "FallocateKeepSize"), ("FALLOC_FL_PUNCH_HOLE", "FallocatePunchHole"), ("FALLOC_FL_ZERO_RANGE", "FallocateZeroRange"),
             ("EFD_CLOEXEC | EFD_NONBLOCK", "EventFdFlags"), ("CLOCK_MONOTONIC", "ClockMonotonic"), ("AF_UNIX", "FamilyUnix"),
             ("AF_INET", "FamilyInet"), ("AF_INET6", "FamilyInet6"), ("SOCK_STREAM | SOCK_CLOEXEC", "StreamCloseOnExec"),
             ("SOCK_NONBLOCK", "SocketNonBlocking"), ("SOCK_CLOEXEC | SOCK_NONBLOCK", "AcceptFlags"), ("SOL_SOCKET", "LevelSocket"),
