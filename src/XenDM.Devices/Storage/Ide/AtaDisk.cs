@@ -216,6 +216,7 @@ internal sealed class AtaDisk : IdeDrive
         if (_lba <= _sectors - _left) return true;
 
         // The part before the end of the disk is not transferred: the address is checked as a whole.
+        _lba = 0;
         _left = 0;
         Fail(IdeError.IdNotFound);
         return false;
@@ -231,6 +232,7 @@ internal sealed class AtaDisk : IdeDrive
             return true;
         }
 
+        _left = 0;
         Fail(IdeError.IdNotFound);
         return false;
     }

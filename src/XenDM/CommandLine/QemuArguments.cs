@@ -1,0 +1,155 @@
+using System;
+using System.Collections.Generic;
+
+namespace XenDM.CommandLine;
+
+/// <summary>
+/// Parses the command line that libxl builds for qemu-xen (libxl_dm.c) and what users add to it through <c>device_model_args</c>. Every
+/// option is known here with one line: what it does, or why it is accepted without effect, or that it is not built.
+/// </summary>
+public static class QemuArguments
+{
+    internal static readonly string[] ChardevKeys =
+    [
+        "backend", "id", "path", "fd", "server", "wait", "host", "port", "to", "ipv4", "ipv6", "nodelay", "reconnect", "reconnect-ms", "telnet", "tn3270", "websocket", "abstract",
+        "tight", "name", "mux", "logfile", "logappend", "append", "input-path", "signal", "width", "height", "cols", "rows", "chardev", "size", "debug", "localaddr", "localport", "delay",
+    ];
+
+    private static readonly string[] s_driveKeys =
+    [
+        "file", "if", "bus", "unit", "index", "media", "format", "readonly", "id", "cache", "snapshot", "aio", "discard", "detect-zeroes", "copy-on-read", "werror", "rerror",
+        "driver", "serial", "auto-read-only", "file.locking", "locking", "cache.direct", "cache.no-flush", "cache.writeback",
+    ];
+
+    private delegate void Handler(QemuOptions options, string option, string value);
+
+    /// <summary>Options with a value.</summary>
+    private static readonly Dictionary<string, Handler> s_valued = new()
+    {
+        ["-xen-domid"] = static (o, n, v) => o.DomainId = (int)OptionList.Number(n, "domain id", v, 0, 0x7fef),
+        ["-chardev"] = static (o, n, v) => o.Chardevs.Add(OptionList.Parse(n, v, "backend", ["path", "logfile"], ChardevKeys)),
+        ["-mon"] = static (o, n, v) => o.Monitors.Add(OptionList.Parse(n, v, "chardev")),
+        ["-name"] = static (o, _, v) => o.Name = v,
+        ["-vnc"] = static (o, _, v) => o.Vnc = v,
+        ["-display"] = static (o, _, v) => o.Display = v,
+        ["-k"] = static (o, _, v) => o.Keymap = v,
+        ["-kernel"] = static (o, _, v) => o.Kernel = v,
+        ["-initrd"] = static (o, _, v) => o.Initrd = v,
+        ["-append"] = static (o, _, v) => o.Append = v,
+        ["-serial"] = static (o, _, v) => o.Serials.Add(v),
+        ["-device"] = static (o, n, v) => o.Devices.Add(OptionList.Parse(n, v, "driver")),
+        ["-drive"] = static (o, n, v) => o.Drives.Add(OptionList.Parse(n, v, null, ["file"], s_driveKeys)),
+        ["-netdev"] = static (o, n, v) => o.Netdevs.Add(OptionList.Parse(n, v, "type")),
+        ["-net"] = static (_, n, v) => Only(n, v, "none"),
+        ["-boot"] = static (o, n, v) => o.BootOrder = OptionList.Parse(n, v, "order").Get("order") ?? o.BootOrder,
+        ["-usbdevice"] = static (o, _, v) => o.UsbDevices.Add(v),
+        ["-smp"] = ParseSmp,
+        ["-m"] = ParseMemory,
+        ["-machine"] = static (o, n, v) => o.Machine = OptionList.Parse(n, v, "type"),
+        ["-M"] = static (o, n, v) => o.Machine = OptionList.Parse(n, v, "type"),
+        ["-accel"] = static (_, n, v) => Only(n, OptionList.Parse(n, v, "accel").Require("accel"), "xen"),
+        ["-incoming"] = ParseIncoming,
+        ["-chroot"] = static (o, _, v) => o.Chroot = v,
+        ["-runas"] = static (o, _, v) => o.RunAs = v,
+        ["-run-with"] = ParseRunWith,
+        ["-monitor"] = static (_, n, v) => Only(n, v, "none", "null", "/dev/null"),
+        ["-parallel"] = static (_, n, v) => Only(n, v, "none", "null", "/dev/null"),
+        ["-vga"] = static (_, n, v) => Only(n, v, "none"),
+        ["-global"] = static (_, n, v) => throw new UsageException(n, $"'{v}' has no effect here: device properties are set with -device"),
+        ["-spice"] = static (_, n, _) => throw new UsageException(n, "SPICE is not built; use VNC"),
+        ["-fda"] = static (_, n, _) => throw new UsageException(n, "floppy drives are not built"),
+        ["-fdb"] = static (_, n, _) => throw new UsageException(n, "floppy drives are not built"),
+        ["-hda"] = static (o, n, v) => AddDrive(o, n, v, 0, "disk"),
+        ["-hdb"] = static (o, n, v) => AddDrive(o, n, v, 1, "disk"),
+        ["-hdc"] = static (o, n, v) => AddDrive(o, n, v, 2, "disk"),
+        ["-hdd"] = static (o, n, v) => AddDrive(o, n, v, 3, "disk"),
+        ["-cdrom"] = static (o, n, v) => AddDrive(o, n, v, 2, "cdrom"),
+        ["-object"] = static (_, n, v) => throw new UsageException(n, $"'{v}' is not built"),
+        ["-rtc"] = static (_, _, _) => { },
+        ["-trace"] = static (_, n, v) => throw new UsageException(n, $"'{v}' is not built"),
+    };
+
+    /// <summary>Options without a value. Those that do nothing ask for what is always so.</summary>
+    private static readonly Dictionary<string, Action<QemuOptions>> s_plain = new()
+    {
+        ["-S"] = static o => o.StartPaused = true,
+        ["-no-shutdown"] = static o => o.NoShutdown = true,
+        ["-no-acpi"] = static o => o.NoAcpi = true,
+        ["-xen-attach"] = static o => o.XenAttach = true,
+        ["-xen-domid-restrict"] = static o => o.DomainRestrict = true,
+        ["-usb"] = static o => o.Usb = true,
+        ["-nodefaults"] = static _ => { },
+        ["-no-user-config"] = static _ => { },
+        ["-nographic"] = static _ => { },
+        ["-no-fd-bootchk"] = static _ => { },
+        ["-no-reboot"] = static _ => { },
+        ["-enable-xen"] = static _ => { },
+    };
+
+    /// <summary>All options with a value, for <c>query-command-line-options</c>.</summary>
+    public static IEnumerable<string> ValuedOptions => s_valued.Keys;
+
+    /// <exception cref="UsageException">An option is unknown or wrong. Nothing was touched.</exception>
+    public static QemuOptions Parse(ReadOnlySpan<string> arguments)
+    {
+        var options = new QemuOptions();
+        for (var i = 0; i < arguments.Length; i++)
+        {
+            // QEMU takes every option with one dash or with two.
+            var name = arguments[i].StartsWith("--", StringComparison.Ordinal) ? arguments[i][1..] : arguments[i];
+            if (s_plain.TryGetValue(name, out var plain)) plain(options);
+            else if (s_valued.TryGetValue(name, out var valued))
+            {
+                if (++i == arguments.Length) throw new UsageException(name, "a value must follow");
+                valued(options, name, arguments[i]);
+            }
+            else if (name.StartsWith('-')) throw new UsageException(name, "this option is not known");
+            else throw new UsageException("", $"'{name}' is not an option; a disk is given with -drive");
+        }
+
+        if (options.Append.Length > 0 && options.Kernel is null) throw new UsageException("-append", "needs -kernel");
+        if (options.Initrd is not null && options.Kernel is null) throw new UsageException("-initrd", "needs -kernel");
+        return options;
+    }
+
+    private static void Only(string option, string value, params string[] allowed)
+    {
+        if (Array.IndexOf(allowed, value) < 0) throw new UsageException(option, $"'{value}' is not built; known is {string.Join(", ", allowed)}");
+    }
+
+    private static void ParseSmp(QemuOptions options, string name, string value)
+    {
+        var list = OptionList.Parse(name, value, "cpus");
+        list.AllowOnly("cpus", "maxcpus", "sockets", "cores", "threads", "dies", "clusters");
+        options.Cpus = (int)list.GetNumber("cpus", 1, 1, 128);
+        options.MaxCpus = (int)list.GetNumber("maxcpus", options.Cpus, 1, 128);
+        if (options.MaxCpus < options.Cpus) throw new UsageException(name, $"maxcpus={options.MaxCpus} is less than cpus={options.Cpus}");
+    }
+
+    private static void ParseMemory(QemuOptions options, string name, string value)
+    {
+        var size = OptionList.Parse(name, value, "size").Require("size");
+        var unit = size.Length > 0 ? char.ToUpperInvariant(size[^1]) : 'M';
+        var digits = char.IsAsciiLetter(unit) ? size[..^1] : size;
+        var scale = unit switch { 'G' => 1024L, 'T' => 1024 * 1024, 'K' or 'B' => 0, _ => 1 };
+        if (scale == 0) throw new UsageException(name, $"'{size}' must be in MiB, or end in G or T");
+        options.MemoryMiB = checked((int)(OptionList.Number(name, "size", digits, 1, 16 << 20) * scale));
+    }
+
+    private static void ParseIncoming(QemuOptions options, string name, string value)
+    {
+        if (!value.StartsWith("fd:", StringComparison.Ordinal)) throw new UsageException(name, $"'{value}' must be fd:NUMBER");
+        options.IncomingFd = (int)OptionList.Number(name, "fd", value[3..], 0, int.MaxValue);
+    }
+
+    private static void ParseRunWith(QemuOptions options, string name, string value)
+    {
+        var list = OptionList.Parse(name, value);
+        list.AllowOnly("chroot", "user", "async-teardown");
+        options.Chroot = list.Get("chroot") ?? options.Chroot;
+        options.RunAs = list.Get("user") ?? options.RunAs;
+    }
+
+    private static void AddDrive(QemuOptions options, string name, string file, int index, string media) =>
+        options.Drives.Add(OptionList.Parse(name, $"if=ide,index={index},media={media}{(media == "cdrom" ? ",readonly=on" : "")},format=raw,file={file.Replace(",", ",,", StringComparison.Ordinal)}", null, ["file"], s_driveKeys));
+}

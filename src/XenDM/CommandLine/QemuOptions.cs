@@ -1,0 +1,77 @@
+using System.Collections.Generic;
+
+namespace XenDM.CommandLine;
+
+/// <summary>A QEMU-style command line, parsed and not yet acted on. Order within a list is the order on the command line.</summary>
+public sealed class QemuOptions
+{
+    /// <summary><c>-xen-domid</c>; -1 when not given.</summary>
+    public int DomainId { get; set; } = -1;
+
+    /// <summary><c>-xen-attach</c>: the domain exists already (PV and PVH guests).</summary>
+    public bool XenAttach { get; set; }
+
+    /// <summary><c>-xen-domid-restrict</c>: after set-up only this domain may be touched, and xenstore not at all.</summary>
+    public bool DomainRestrict { get; set; }
+
+    public string? Chroot { get; set; }
+
+    /// <summary>User name, or <c>uid:gid</c>.</summary>
+    public string? RunAs { get; set; }
+
+    /// <summary><c>-incoming fd:N</c>: the descriptor; -1 when not given.</summary>
+    public int IncomingFd { get; set; } = -1;
+
+    /// <summary><c>-S</c>: wait for <c>cont</c>.</summary>
+    public bool StartPaused { get; set; }
+
+    /// <summary><c>-no-shutdown</c>: the process stays when the guest powers off.</summary>
+    public bool NoShutdown { get; set; }
+
+    /// <summary><c>-no-acpi</c>: no PIIX4 power management function.</summary>
+    public bool NoAcpi { get; set; }
+
+    /// <summary>Type in the key <c>type</c>, then its properties.</summary>
+    public OptionList? Machine { get; set; }
+
+    public string MachineType => Machine?.Get("type") ?? "xenfv";
+
+    public string Name { get; set; } = "";
+
+    public int MemoryMiB { get; set; } = 128;
+
+    public int Cpus { get; set; } = 1;
+
+    public int MaxCpus { get; set; } = 1;
+
+    public string BootOrder { get; set; } = "cda";
+
+    public string? Kernel { get; set; }
+
+    public string? Initrd { get; set; }
+
+    public string Append { get; set; } = "";
+
+    public string? Vnc { get; set; }
+
+    public string? Keymap { get; set; }
+
+    /// <summary>The last <c>-display</c>.</summary>
+    public string Display { get; set; } = "none";
+
+    public List<OptionList> Chardevs { get; } = [];
+
+    public List<OptionList> Monitors { get; } = [];
+
+    public List<OptionList> Devices { get; } = [];
+
+    public List<OptionList> Drives { get; } = [];
+
+    public List<OptionList> Netdevs { get; } = [];
+
+    public List<string> Serials { get; } = [];
+
+    public List<string> UsbDevices { get; } = [];
+
+    public bool Usb { get; set; }
+}

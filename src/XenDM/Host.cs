@@ -1,0 +1,219 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using XenDM.Backends.Char;
+using XenDM.CommandLine;
+using XenDM.Core.Backends;
+using XenDM.Core.State;
+using XenDM.Core.Time;
+using XenDM.Hosting;
+using XenDM.Hypervisor;
+using XenDM.Hypervisor.Xen;
+using XenDM.Interop.Libc;
+using XenDM.Machines;
+using XenDM.Monitor;
+
+namespace XenDM;
+
+/// <summary>
+/// Puts a process together from its command line, in the order in which mistakes cost least: options, character backends, images, Xen, board,
+/// saved state, privileges; then it runs the loop. What was made is undone in reverse.
+/// </summary>
+internal sealed class Host : IDisposable
+{
+    private readonly QemuOptions _options;
+    private readonly ProcessLog _log;
+    private readonly VmClock _clock = new(Posix.MonotonicNanoseconds);
+    private readonly PollLoop _loop;
+    private readonly CharBackendFactory _chardevs;
+    private readonly MonitorTarget _target;
+    private readonly QmpEvents _events;
+    private readonly FdSets _fds = new(static fd => Posix.Close(fd), Posix.Duplicate);
+    private readonly Stack<IDisposable> _resources = new();
+    private readonly TerminationSignals _signals;
+    private XenHypervisor? _xen;
+    private DriveTable? _drives;
+    private DeviceModelStore? _store;
+    private string _why = "";
+
+    public Host(QemuOptions options, ProcessLog log)
+    {
+        _options = options;
+        _log = log;
+        _loop = new PollLoop(_clock);
+        _signals = new TerminationSignals();
+        _loop.Watch(_signals.Fd, FdEvents.Readable, _ => Quit($"signal {_signals.Take()}"));
+        _chardevs = new CharBackendFactory(_loop, log);
+        _target = new MonitorTarget(options, _chardevs, _loop, Quit);
+        _events = new QmpEvents(WallClock);
+    }
+
+    /// <summary>Sets everything up and runs until somebody ends it.</summary>
+    /// <returns>Why it ended.</returns>
+    public string Run()
+    {
+        Catalogue.Check(_options);
+        foreach (var chardev in _options.Chardevs) _resources.Push(_chardevs.FromChardev(chardev.ToDictionary()));
+        if (_options.MachineType == "none") _log.Phase("probe: there is no machine");
+        else SetUpMachine();
+        AttachMonitors();
+        _log.Phase("ready");
+        _loop.Run();
+        return _why;
+    }
+
+    public void Dispose()
+    {
+        _drives?.Flush(_log);
+        _xen?.Dispose();
+        _store?.Dispose();
+        _drives?.Dispose();
+        while (_resources.TryPop(out var resource)) resource.Dispose();
+        _fds.Dispose();
+        _signals.Dispose();
+        _loop.Dispose();
+    }
+
+    private void Quit(string why)
+    {
+        if (_why.Length == 0) _why = why;
+        _loop.Stop();
+    }
+
+    private void SetUpMachine()
+    {
+        var identity = FindUser();
+        var serial = OpenSerialPorts();
+        _drives = new DriveTable(DriveSpec.FromOptions(_options), _loop);
+        var saved = _options.IncomingFd >= 0 ? ReadIncoming(_options.IncomingFd) : null;
+        _log.Phase("images and chardevs open");
+
+        if (_options.DomainId < 0) throw new UsageException("-xen-domid", "is missing: this program is started by xl or libxl for a Xen guest");
+        _xen = new XenHypervisor(_options.DomainId, _options.MaxCpus, _log);
+        if (!_options.DomainRestrict) _store = new DeviceModelStore(_options.DomainId);
+        _log.Phase("ioreq server made");
+
+        var machine = new Machine(_xen, _clock, on => _xen.Serving = on, _log);
+        var kernel = KernelBoot.Make(_options, _xen.Memory);
+        var platform = _options.MachineType != "pc";
+        var board = new Board(new BoardOptions(platform, !_options.NoAcpi, _options.Cpus, _options.MaxCpus, serial, BootOrder(), kernel), _xen, _clock, machine, machine, _log);
+        AttachDrives(board);
+        machine.Install(board, _drives);
+        machine.Observers.Add(_target);
+        board.Reset(ResetKind.Cold);
+        board.Announce();
+        _xen.Start(_loop, machine);
+        _log.Phase("board built");
+
+        if (saved is not null)
+        {
+            machine.Load(saved);
+            _log.Phase("saved state restored");
+        }
+
+        DropPrivileges(identity);
+        _target.Machine = machine;
+        machine.Started = () => _store?.Announce("running");
+        if (!_options.StartPaused) machine.Continue();
+    }
+
+    /// <summary>Looked up before the root changes, while the user database is within reach.</summary>
+    private PrivilegeDrop.Identity? FindUser()
+    {
+        if (_options.RunAs is not { } user) return null;
+        return PrivilegeDrop.Find(user, out var error) ?? throw new UsageException("-runas", error);
+    }
+
+    private List<ICharBackend?> OpenSerialPorts()
+    {
+        var ports = new List<ICharBackend?>();
+        foreach (var spec in _options.Serials)
+        {
+            var backend = _chardevs.FromSerial($"serial{ports.Count}", spec);
+            if (backend is not null) _resources.Push(backend);
+            ports.Add(backend);
+        }
+
+        return ports;
+    }
+
+    private string BootOrder()
+    {
+        var order = _options.BootOrder;
+        foreach (var letter in order)
+            if (!"abcdn".Contains(letter, StringComparison.Ordinal)) throw new UsageException("-boot", $"'{letter}' is no boot device: a floppy, c disk, d CD, n network");
+        return order.Length > 3 ? order[..3] : order;
+    }
+
+    private void AttachDrives(Board board)
+    {
+        foreach (var drive in _drives!.All)
+        {
+            var spec = drive.Spec;
+            var serial = spec.Serial.Length > 0 ? spec.Serial : $"XD{(spec.Channel * 2) + spec.Unit + 1:d5}";
+            if (spec.IsCdrom) drive.Tray = board.Ide.AttachCdrom(spec.Channel, spec.Unit, spec.Id, spec.DeviceId, drive.Image, serial);
+            else board.Ide.AttachDisk(spec.Channel, spec.Unit, spec.Id, drive.Image!, serial, spec.WriteCache);
+        }
+    }
+
+    private static byte[] ReadIncoming(int fd)
+    {
+        const int maxBytes = 256 << 20;
+        using var file = new FileDescriptor(fd);
+        using var bytes = new MemoryStream();
+        var buffer = new byte[64 * 1024];
+        while (true)
+        {
+            var count = Posix.Read(fd, buffer);
+            if (count < 0) throw new UsageException("-incoming", $"cannot read descriptor {fd}: {Errno.Describe(count)}");
+            if (count == 0) return bytes.ToArray();
+            bytes.Write(buffer, 0, (int)count);
+            if (bytes.Length > maxBytes) throw new UsageException("-incoming", $"the saved state is larger than {maxBytes} bytes");
+        }
+    }
+
+    /// <summary>From here on the process has what it needs and no more.</summary>
+    private void DropPrivileges(PrivilegeDrop.Identity? identity)
+    {
+        AllowImages(_drives!.LargestWritable);
+        if (_options.DomainRestrict) _xen!.Restrict();
+        if (_options.Chroot is null && identity is null) return;
+        if (PrivilegeDrop.Apply(_options.Chroot, identity) is { } error) throw new UsageException("", error);
+        _log.Phase($"privileges dropped (uid {Posix.EffectiveUserId()}, root {_options.Chroot ?? "/"})");
+    }
+
+    /// <summary>
+    /// libxl limits the size of files to 256 KiB under dm_restrict; the kernel applies that to every write behind this offset, also inside an
+    /// existing image. The limit is lifted to the size of the largest image, and the signal that comes with it is ignored, so that a
+    /// write beyond is an error of that one request.
+    /// </summary>
+    private void AllowImages(long largest)
+    {
+        Posix.IgnoreFileSizeSignal();
+        if (Posix.GetLimit(LimitKind.FileSize, out var limit) < 0 || limit.Soft >= (ulong)largest) return;
+        var result = Posix.SetLimit(LimitKind.FileSize, new ResourceLimit { Soft = (ulong)largest, Hard = Math.Max(limit.Hard, (ulong)largest) });
+        if (result < 0) _log.Warn("start", $"file size limit of {limit.Soft} bytes: writes to images behind it will fail ({Errno.Describe(result)})");
+        else _log.Info("start", $"file size limit raised from {limit.Soft} to {largest} bytes, the size of the largest image");
+    }
+
+    private void AttachMonitors()
+    {
+        _target.Events = _events;
+        var commands = new QmpCommands(_target, _fds, static fd => Posix.Close(fd));
+        foreach (var monitor in _options.Monitors)
+        {
+            var id = monitor.Require("chardev");
+            if (!_chardevs.All.TryGetValue(id, out var backend)) throw new UsageException("-mon", $"there is no -chardev with id={id}");
+            if ((monitor.Get("mode") ?? "readline") != "control") throw new UsageException("-mon", "mode=control is the only one that is built");
+            var session = new QmpSession(backend, commands);
+            _events.Add(session);
+            _resources.Push(session);
+        }
+    }
+
+    private static (long Seconds, int Microseconds) WallClock()
+    {
+        var ticks = DateTime.UtcNow.Ticks - DateTime.UnixEpoch.Ticks;
+        return (ticks / TimeSpan.TicksPerSecond, (int)(ticks % TimeSpan.TicksPerSecond / TimeSpan.TicksPerMicrosecond));
+    }
+}

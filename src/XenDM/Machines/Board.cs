@@ -1,0 +1,180 @@
+using System;
+using System.Collections.Generic;
+using XenDM.Core.Backends;
+using XenDM.Core.Hypervisor;
+using XenDM.Core.Io;
+using XenDM.Core.Irq;
+using XenDM.Core.Pci;
+using XenDM.Core.State;
+using XenDM.Core.Time;
+using XenDM.Core.Tracing;
+using XenDM.Devices.Chipset;
+using XenDM.Devices.Firmware;
+using XenDM.Devices.Input;
+using XenDM.Devices.Serial;
+using XenDM.Devices.Storage.Ide;
+using XenDM.Devices.XenPlatform;
+
+namespace XenDM.Machines;
+
+/// <summary>What differs from board to board.</summary>
+/// <param name="XenPlatform">The xen-platform function is there (<c>xenfv</c>; not on <c>pc</c>).</param>
+/// <param name="Acpi">The PIIX4 power management function and ACPI hot-plug are there.</param>
+/// <param name="OnlineCpus">vCPUs that run from the start.</param>
+/// <param name="MaxCpus">vCPUs that can be.</param>
+/// <param name="Serial">A backend for each of up to four ports; null leaves the port out.</param>
+/// <param name="BootOrder">Up to three of a, c, d, n.</param>
+/// <param name="KernelFiles">fw_cfg with a kernel to boot, or null for none.</param>
+internal sealed record BoardOptions(bool XenPlatform, bool Acpi, int OnlineCpus, int MaxCpus, IReadOnlyList<ICharBackend?> Serial, string BootOrder, FwCfg? KernelFiles);
+
+/// <summary>
+/// The i440FX/PIIX3 PC that QEMU calls <c>xenfv</c>: the chips at the places where hvmloader, the ACPI tables and guests expect them (PCI
+/// slots are given out in the order of the list, so that guests find their devices again). This is the one place where chips are wired.
+/// </summary>
+internal sealed class Board : IIrqSink, IUnplug
+{
+    private const int Com1Irq = 4;
+    private const int Com2Irq = 3;
+    private static readonly ushort[] s_serialPorts = [0x3f8, 0x2f8, 0x3e8, 0x2e8];
+
+    private readonly IHypervisor _hypervisor;
+    private readonly IMachineLog _log;
+    private readonly List<IDevice> _devices = [];
+
+    /// <param name="parts">What the chips talk to outside the guest.</param>
+    public Board(BoardOptions options, IHypervisor hypervisor, IVmClock clock, IMachineControl control, IMachineEvents events, IMachineLog log)
+    {
+        _hypervisor = hypervisor;
+        _log = log;
+        var ram = hypervisor.Memory;
+        Ports = new AddressSpace(IoSpace.Port, 0xffff);
+        Memory = new AddressSpace(IoSpace.Memory, ulong.MaxValue);
+        Ports.BeginChange();
+        Memory.BeginChange();
+        Pci = new PciBus(Ports, Memory, hypervisor);
+        Io = new IoDispatcher(Ports, Memory, Pci, ram);
+
+        var isa = new Piix3Isa(hypervisor, control);
+        AddPci(new I440Fx(ram, isa.ResetControl), 0, 0);
+        AddPci(isa, 1, 0);
+        Ide = new Piix3Ide("piix3-ide", ram, IsaLine(14), IsaLine(15), events, log);
+        AddPci(Ide, 1, 1);
+        if (options.Acpi)
+        {
+            Pm = new Piix4Pm(ram, IsaLine(9), control);
+            AddPci(Pm, 1, 3);
+            Hotplug = new AcpiHotplug(Pm.RaiseGpe, Eject, options.OnlineCpus);
+            Hotplug.MapPorts(Ports);
+            _devices.Add(Hotplug);
+        }
+
+        if (options.XenPlatform) AddPci(new XenPlatformDevice(hypervisor, this, log), 2, 0);
+        AddIsa(control, clock, ram, options);
+        if (options.KernelFiles is { } kernel)
+        {
+            kernel.MapPorts(Ports);
+            _devices.Add(kernel);
+        }
+
+        Ports.EndChange();
+        Memory.EndChange();
+    }
+
+    public AddressSpace Ports { get; }
+
+    public AddressSpace Memory { get; }
+
+    public PciBus Pci { get; }
+
+    public IoDispatcher Io { get; }
+
+    public Piix3Ide Ide { get; }
+
+    /// <summary>Null with <c>-no-acpi</c>.</summary>
+    public Piix4Pm? Pm { get; }
+
+    /// <inheritdoc cref="Pm"/>
+    public AcpiHotplug? Hotplug { get; }
+
+    /// <summary>Every chip, in the order of construction.</summary>
+    public IReadOnlyList<IDevice> Devices => _devices;
+
+    /// <summary>Tells the hypervisor which addresses are ours, now and whenever they change.</summary>
+    public void Announce()
+    {
+        Ports.AddListener(_hypervisor);
+        Memory.AddListener(_hypervisor);
+    }
+
+    public void Reset(ResetKind kind)
+    {
+        foreach (var device in _devices) device.Reset(kind);
+    }
+
+    void IIrqSink.SetLevel(int input, bool level) => _hypervisor.SetIsaIrq(input, level);
+
+    private void AddIsa(IMachineControl control, IVmClock clock, Core.Memory.IGuestMemory ram, BoardOptions options)
+    {
+        var cmos = new CmosRam(options.BootOrder);
+        cmos.MapPorts(Ports);
+        _devices.Add(cmos);
+        var dma = new I8237Dma(ram);
+        dma.MapPorts(Ports);
+        _devices.Add(dma);
+        var glue = new IsaGlue(control);
+        glue.MapPorts(Ports);
+        _devices.Add(glue);
+        Keyboard = new I8042(IsaLine(1), IsaLine(12), clock, control);
+        Keyboard.MapPorts(Ports);
+        _devices.Add(Keyboard);
+
+        // COM1 and COM3 share an interrupt, and COM2 and COM4 do.
+        IrqJunction[] lines = [new(IsaLine(Com1Irq)), new(IsaLine(Com2Irq))];
+        for (var i = 0; i < Math.Min(options.Serial.Count, s_serialPorts.Length); i++)
+        {
+            if (options.Serial[i] is not { } backend) continue;
+            var uart = new Uart16550($"serial{i}", lines[i & 1].Input(i >> 1), clock, backend);
+            uart.MapPorts(Ports, s_serialPorts[i]);
+            _devices.Add(uart);
+        }
+    }
+
+    /// <summary>The keyboard controller with its keyboard and mouse.</summary>
+    public I8042 Keyboard { get; private set; } = null!;
+
+    private void AddPci(PciFunction function, int device, int number)
+    {
+        Pci.Add(function, device, number);
+        _devices.Add(function);
+    }
+
+    void IUnplug.UnplugDisks(bool all) => Ide.UnplugDisks(auxiliaryOnly: !all);
+
+    void IUnplug.UnplugNics()
+    {
+        foreach (var function in FunctionsOfClass(0x0200)) Pci.Remove(function);
+    }
+
+    void IUnplug.UnplugNvme()
+    {
+        foreach (var function in FunctionsOfClass(0x0108)) Pci.Remove(function);
+    }
+
+    private List<PciFunction> FunctionsOfClass(ushort classId)
+    {
+        var found = new List<PciFunction>();
+        foreach (var function in Pci.Functions)
+            if (function.ClassId == classId) found.Add(function);
+        return found;
+    }
+
+    private IrqLine IsaLine(int irq) => new(this, irq);
+
+    /// <summary>The guest let go of a PCI slot (ACPI _EJ0).</summary>
+    private void Eject(int slot)
+    {
+        _log.Guest("acpi", $"the guest ejected PCI slot {slot:x2}");
+        for (var number = 7; number >= 0; number--)
+            if (Pci.Find(slot, number) is { } function) Pci.Remove(function);
+    }
+}

@@ -1,0 +1,99 @@
+using System;
+using System.Buffers.Binary;
+using System.IO;
+using System.Reflection;
+using System.Text;
+using XenDM.CommandLine;
+using XenDM.Core.Memory;
+using XenDM.Devices.Firmware;
+using XenDM.Interop.Libc;
+
+namespace XenDM.Machines;
+
+/// <summary>Direct kernel boot (<c>-kernel</c>): the files behind fw_cfg and our boot ROM, which SeaBIOS finds there (firmware/README.md).</summary>
+internal static class KernelBoot
+{
+    private const string RomFile = "genroms/xendm-linuxboot.bin";
+    private const ulong LowMemoryLimit = 0xf000_0000;
+
+    /// <returns>Null without <c>-kernel</c>.</returns>
+    /// <exception cref="UsageException">A file cannot be read, or is no kernel.</exception>
+    public static FwCfg? Make(QemuOptions options, IGuestMemory memory)
+    {
+        if (options.Kernel is null) return null;
+        var kernel = Open("-kernel", options.Kernel, out var kernelLength);
+        var head = new byte[Math.Min(kernelLength, LinuxKernelImage.HeadBytes)];
+        if (!ReadAt(kernel, 0, head)) throw new UsageException("-kernel", $"'{options.Kernel}' cannot be read");
+        FwCfgReader? initrdReader = null;
+        long initrdLength = 0;
+        if (options.Initrd is not null)
+        {
+            var initrd = Open("-initrd", options.Initrd, out initrdLength);
+            initrdReader = (offset, destination) => ReadAt(initrd, offset, destination);
+        }
+
+        var ram = (ulong)options.MemoryMiB << 20;
+        var low = Math.Min(ram, LowMemoryLimit);
+        var config = new FwCfg(memory);
+        try
+        {
+            LinuxKernelImage.Create(head, kernelLength, options.Append, initrdLength, low).AddTo(config, (offset, destination) => ReadAt(kernel, offset, destination), initrdReader);
+        }
+        catch (LinuxKernelException e)
+        {
+            throw new UsageException("-kernel", $"'{options.Kernel}': {e.Message}");
+        }
+
+        config.AddFile(RomFile, BootRom());
+        config.AddFile("bootorder", Encoding.ASCII.GetBytes($"/rom@{RomFile}\n\0"));
+        config.AddFile("etc/e820", E820(low, ram - low));
+        return config;
+    }
+
+    private static FileDescriptor Open(string option, string path, out long length)
+    {
+        var fd = Posix.Open(path, OpenFlags.ReadOnly);
+        if (fd < 0) throw new UsageException(option, $"cannot open '{path}': {Errno.Describe(fd)}");
+        var file = new FileDescriptor(fd);
+        if (Posix.FStat(fd, out var status) < 0 || !status.IsRegular || status.Size == 0) throw new UsageException(option, $"'{path}' is not a file with something in it");
+        length = status.Size;
+        return file;
+    }
+
+    private static bool ReadAt(FileDescriptor file, long offset, Span<byte> destination)
+    {
+        while (!destination.IsEmpty)
+        {
+            var count = Posix.PRead(file.Fd, destination, offset);
+            if (count <= 0) return false;
+            offset += count;
+            destination = destination[(int)count..];
+        }
+
+        return true;
+    }
+
+    private static byte[] BootRom()
+    {
+        using var stream = Assembly.GetExecutingAssembly().GetManifestResourceStream("xendm-linuxboot.bin") ?? throw new InvalidOperationException("the boot ROM is not in this program");
+        using var bytes = new MemoryStream();
+        stream.CopyTo(bytes);
+        return bytes.ToArray();
+    }
+
+    /// <summary>The RAM below and above 4 GiB: address, length and type 1.</summary>
+    private static byte[] E820(ulong low, ulong high)
+    {
+        var map = new byte[high > 0 ? 40 : 20];
+        Entry(map, 0, low);
+        if (high > 0) Entry(map.AsSpan(20), 1ul << 32, high);
+        return map;
+
+        static void Entry(Span<byte> entry, ulong start, ulong length)
+        {
+            BinaryPrimitives.WriteUInt64LittleEndian(entry, start);
+            BinaryPrimitives.WriteUInt64LittleEndian(entry[8..], length);
+            BinaryPrimitives.WriteUInt32LittleEndian(entry[16..], 1);
+        }
+    }
+}

@@ -1,0 +1,258 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using Microsoft.Win32.SafeHandles;
+using XenDM.Backends.Block;
+using XenDM.Backends.Char;
+using XenDM.CommandLine;
+using XenDM.Core.Backends;
+using XenDM.Core.Pci;
+using XenDM.Interop.Libc;
+using XenDM.Monitor;
+
+namespace XenDM.Machines;
+
+/// <summary>
+/// The process as its monitors see it. Without a machine (a probe) it answers for itself only; commands about a machine fail.
+/// </summary>
+internal sealed class MonitorTarget : IMonitorTarget, IMachineObserver
+{
+    private readonly QemuOptions _options;
+    private readonly CharBackendFactory _chardevs;
+    private readonly IEventLoop _loop;
+    private readonly Action<string> _quit;
+
+    /// <param name="quit">Ends the process, with the reason.</param>
+    public MonitorTarget(QemuOptions options, CharBackendFactory chardevs, IEventLoop loop, Action<string> quit)
+    {
+        _options = options;
+        _chardevs = chardevs;
+        _loop = loop;
+        _quit = quit;
+    }
+
+    /// <summary>Null for a probe, and until the machine is made.</summary>
+    public Machine? Machine { get; set; }
+
+    /// <summary>Told of what happens; set before the machine runs.</summary>
+    public QmpEvents? Events { get; set; }
+
+    public string Package => Program.Version;
+
+    public string Name => _options.Name;
+
+    public string RunState => Machine is { } machine ? StateName(machine.RunState) : "prelaunch";
+
+    public bool IsRunning => Machine is { IsRunning: true };
+
+    public IReadOnlyList<ChardevInfo> Chardevs
+    {
+        get
+        {
+            var list = new List<ChardevInfo>();
+            foreach (var chardev in _chardevs.All.Values) list.Add(new ChardevInfo(chardev.Label, chardev.FileName, chardev.IsAttached));
+            return list;
+        }
+    }
+
+    public IReadOnlyList<BlockInfo> Blocks
+    {
+        get
+        {
+            var list = new List<BlockInfo>();
+            if (Machine is null) return list;
+            foreach (var drive in Machine.Drives.All) list.Add(Describe(drive));
+            return list;
+        }
+    }
+
+    public IReadOnlyList<PciInfo> PciFunctions
+    {
+        get
+        {
+            var list = new List<PciInfo>();
+            if (Machine is null) return list;
+            foreach (var function in Machine.Board.Pci.Functions) list.Add(Describe(function));
+            return list;
+        }
+    }
+
+    public IReadOnlyList<CpuInfo> Cpus
+    {
+        get
+        {
+            var list = new List<CpuInfo>();
+            for (var i = 0; i < (Machine is null ? 0 : _options.MaxCpus); i++)
+                list.Add(new CpuInfo(i, Machine!.Board.Hotplug?.IsOnline(i) ?? i < _options.Cpus));
+            return list;
+        }
+    }
+
+    public IReadOnlyList<OptionInfo> CommandLineOptions
+    {
+        get
+        {
+            var list = new List<OptionInfo> { new("run-with", ["chroot", "user", "async-teardown"]) };
+            foreach (var option in QemuArguments.ValuedOptions)
+                if (option != "-run-with") list.Add(new OptionInfo(option[1..], []));
+            return list;
+        }
+    }
+
+    public void Continue()
+    {
+        if (!Real().Continue()) throw new QmpException("the guest is off: a toolstack has to start it again");
+    }
+
+    public void Stop() => Real().Stop();
+
+    public void Quit() => _quit("a monitor's quit");
+
+    public void Reset() => Real().ResetByMonitor();
+
+    public void PowerDown()
+    {
+        if (!(Real().Board.Pm?.PowerButton() ?? false)) throw new QmpException("the power button of this guest is the hypervisor's: use xl trigger or xl shutdown -F");
+        Events?.Send("POWERDOWN");
+    }
+
+    public void WakeUp()
+    {
+        if (!Real().Wake()) throw new QmpException("Unable to wake up: guest is not in suspended state");
+    }
+
+    public void Eject(string id, bool force)
+    {
+        var (drive, tray) = RemovableDrive(id);
+        if (!force) RefuseWhenLocked(id, tray);
+        Replace(drive, tray, null);
+    }
+
+    public void ChangeMedium(string id, string fileName, int fd, string? format, bool readOnly)
+    {
+        // The descriptor is ours from here on, also when this fails.
+        using var owned = fd >= 0 ? new FileDescriptor(fd) : null;
+        var (drive, tray) = RemovableDrive(id);
+        RefuseWhenLocked(id, tray);
+        try
+        {
+            // A CD drive only reads, whatever was asked for.
+            var image = owned is not null ? RawImage.FromFd(Duplicate(fd), fileName, format ?? "raw", true, _loop) : RawImage.Open(fileName, format ?? "raw", true, _loop);
+            Replace(drive, tray, image);
+        }
+        catch (BlockOpenException e)
+        {
+            throw new QmpException(e.Message);
+        }
+    }
+
+    public void SaveDevices(string fileName, int fd)
+    {
+        var machine = Real();
+        var wasRunning = machine.IsRunning;
+        machine.Stop();
+        try
+        {
+            using var file = fd >= 0 ? new FileStream(new SafeFileHandle(Duplicate(fd), ownsHandle: true), FileAccess.Write, 0) : new FileStream(fileName, FileMode.Create, FileAccess.Write);
+            machine.Save(file);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new QmpException($"cannot write '{fileName}': {e.Message}");
+        }
+        finally
+        {
+            if (wasRunning) machine.Continue();
+        }
+    }
+
+    public void SetDirtyLog(bool on) => Real().SetDirtyLog(on);
+
+    public void PlugCpu(int socket)
+    {
+        if (socket >= _options.MaxCpus) throw new QmpException($"Invalid CPU socket-id: {socket} must be in range 0:{_options.MaxCpus - 1}");
+        if (!(Real().Board.Hotplug?.OnlineCpu(socket) ?? false)) throw new QmpException($"CPU[{socket}] exists, or this machine has no ACPI to tell the guest");
+    }
+
+    public void Unplug(string id) => throw QmpException.NoDevice(id);
+
+    public string? Human(string command) => new HumanMonitor(this, Machine).Run(command);
+
+    public void StateChanged(MachineState from, MachineState to)
+    {
+        if (to == MachineState.Running) Events?.Send(from == MachineState.Suspended ? "WAKEUP" : "RESUME");
+        else if (to == MachineState.Suspended) Events?.Send("SUSPEND");
+        else if (from == MachineState.Running) Events?.Send("STOP");
+    }
+
+    void IMachineObserver.Reset(bool byGuest) => Events?.SendWithReason("RESET", byGuest);
+
+    public void ShutDown(bool byGuest) => Events?.SendWithReason("SHUTDOWN", byGuest);
+
+    public void BlockIoError(string device, bool isWrite, int errno, string reason) =>
+        Events?.BlockIoError(device, isWrite, errno == Errno.ENOSPC, reason.Length > 0 ? reason : Errno.Describe(errno));
+
+    public void TrayMoved(string device, string id, bool isOpen) => Events?.TrayMoved(device, id, isOpen);
+
+    private static string StateName(MachineState state) => state switch
+    {
+        MachineState.Prelaunch => "prelaunch",
+        MachineState.InMigrate => "inmigrate",
+        MachineState.Running => "running",
+        MachineState.PostMigrate => "postmigrate",
+        MachineState.Shutdown => "shutdown",
+        MachineState.Suspended => "suspended",
+        _ => "paused",
+    };
+
+    private static BlockInfo Describe(Drive drive)
+    {
+        var image = drive.Image;
+        var statistics = image?.Statistics ?? new BlockStatistics();
+        return new BlockInfo(
+            drive.Spec.Id, drive.Spec.DeviceId, drive.Tray is not null, drive.Tray?.IsTrayLocked ?? false, drive.Tray?.IsTrayOpen ?? false,
+            image?.FileName, image?.Format ?? "raw", image?.IsReadOnly ?? true, image?.LengthBytes ?? 0,
+            statistics.ReadBytes, statistics.WrittenBytes, statistics.ReadOperations, statistics.WriteOperations, statistics.FlushOperations, statistics.FailedOperations);
+    }
+
+    private static PciInfo Describe(PciFunction function)
+    {
+        var bars = new List<PciBarInfo>();
+        foreach (var (index, kind, address, size) in function.Bars)
+            bars.Add(new PciBarInfo(index, kind == BarKind.Io, kind == BarKind.MemoryPrefetchable, address, size));
+
+        // Chips of the board itself have no id of the user's.
+        return new PciInfo("", function.Device, function.Function, function.VendorId, function.DeviceId, function.ClassId, function.InterruptPin,
+            (int)function.ReadConfig(PciConstants.InterruptLine, 1), bars);
+    }
+
+    /// <summary>A guest that has locked the tray is asked to let go of the disc.</summary>
+    private static void RefuseWhenLocked(string id, IMediumListener tray)
+    {
+        if (tray is not { IsTrayLocked: true, IsTrayOpen: false }) return;
+        tray.EjectRequested();
+        throw new QmpException($"Device '{id}' is locked and force was not specified, wait for tray to open and try again");
+    }
+
+    private static int Duplicate(int fd)
+    {
+        var copy = Posix.Duplicate(fd);
+        return copy >= 0 ? copy : throw new QmpException($"cannot use the file descriptor: {Errno.Describe(copy)}");
+    }
+
+    private Machine Real() => Machine ?? throw new QmpException("there is no machine: this process was started to be probed");
+
+    private (Drive Drive, IMediumListener Tray) RemovableDrive(string id)
+    {
+        var drive = Real().Drives.Find(id) ?? throw QmpException.NoDevice(id);
+        return (drive, drive.Tray ?? throw new QmpException($"Device '{id}' is not removable"));
+    }
+
+    private static void Replace(Drive drive, IMediumListener tray, IBlockBackend? image)
+    {
+        var old = drive.Image;
+        tray.MediumChanged(image);
+        drive.Image = image;
+        old?.Dispose();
+    }
+}
