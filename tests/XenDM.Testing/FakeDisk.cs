@@ -40,13 +40,20 @@ public sealed class FakeDisk : IBlockBackend
     /// <summary>Byte offsets whose sector fails, with the errno.</summary>
     public Dictionary<long, int> Errors { get; } = [];
 
+    /// <summary>Requests so far.</summary>
+    public long Count { get; private set; }
+
+    /// <summary>Keep a list of the requests.</summary>
+    public bool Log { get; init; } = true;
+
     /// <summary>What was asked, in order.</summary>
     public List<(BlockOperation Operation, long Offset, long Length)> Requests { get; } = [];
 
     public void Submit(BlockRequest request)
     {
         InFlight++;
-        Requests.Add((request.Operation, request.Offset, request.SegmentCount > 0 ? request.SegmentBytes : request.Length));
+        Count++;
+        if (Log) Requests.Add((request.Operation, request.Offset, request.SegmentCount > 0 ? request.SegmentBytes : request.Length));
         if (Hold) _held.Add(request);
         else Run(request);
     }
@@ -54,8 +61,9 @@ public sealed class FakeDisk : IBlockBackend
     public void Release()
     {
         Hold = false;
-        foreach (var request in _held) Run(request);
+        var held = _held.ToArray();
         _held.Clear();
+        foreach (var request in held) Run(request);
     }
 
     public void Drain() => Release();

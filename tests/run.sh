@@ -1,0 +1,68 @@
+#!/bin/bash
+# run.sh [--quick] - installs what is missing, builds, checks the formatting, runs all tests, the fuzz runner with fixed seeds, the firmware
+# check and the scenarios on real Xen (tests/XenLab). The last line is "N passed, N failed, N skipped"; the status is 0 when nothing failed.
+# --quick leaves out real Xen.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 DEBIAN_FRONTEND=noninteractive
+quick=0; [ "${1:-}" = --quick ] && quick=1
+out=$(mktemp -d); trap 'rm -rf "$out"' EXIT
+passed=0 failed=0 skipped=0
+note() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
+pass() { passed=$((passed + 1)); echo "PASS $1"; }
+fail() { failed=$((failed + 1)); echo "FAIL $1"; }
+skip() { skipped=$((skipped + 1)); echo "SKIP $1"; }
+finish() { printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"; [ "$failed" = 0 ]; exit; }
+
+note "what is needed"
+command -v dotnet >/dev/null || { fail "the .NET 10 SDK is not on the PATH: install it from https://dot.net"; finish; }
+want=()
+command -v clang >/dev/null || command -v gcc >/dev/null || want+=(gcc)
+command -v as >/dev/null || want+=(binutils)
+[ -e /usr/include/zlib.h ] || want+=(zlib1g-dev)
+[ -e /usr/include/xendevicemodel.h ] || want+=(libxen-dev)
+command -v cc >/dev/null || want+=(gcc libc6-dev)
+if [ ${#want[@]} -gt 0 ]; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends "${want[@]}" >/dev/null || echo "could not install: ${want[*]}"
+  else
+    echo "not installed (no root or no apt): ${want[*]}"
+  fi
+fi
+
+note "build, warnings are errors"
+if dotnet build XenDM.sln -v q >"$out/build.log" 2>&1; then pass build; else grep -E 'error|warning' "$out/build.log" | sort -u | head -40; fail build; finish; fi
+
+note "formatting"
+if dotnet format XenDM.sln --verify-no-changes --no-restore >"$out/format.log" 2>&1; then pass formatting; else head -20 "$out/format.log"; fail "formatting: run dotnet format"; fi
+
+note "tests"
+dotnet test XenDM.sln --no-build -v q --logger "console;verbosity=minimal" >"$out/test.log" 2>&1 || true
+grep -E 'FAIL|SKIP|Error Message|Assert' "$out/test.log" | head -60
+runs=$(grep -cE '^(Passed|Failed|Skipped)!' "$out/test.log")
+count() { grep -oE "$1: +[0-9]+" "$out/test.log" | awk '{n += $2} END {print n + 0}'; }
+passed=$((passed + $(count Passed))); failed=$((failed + $(count Failed))); skipped=$((skipped + $(count Skipped)))
+projects=$(ls -d tests/*.Tests | wc -l)
+[ "$runs" = "$projects" ] || { tail -40 "$out/test.log"; fail "only $runs of $projects test projects ran"; }
+
+note "fuzz runner, fixed seeds"
+if timeout 600 dotnet run --no-build --project tests/XenDM.Fuzz -- --steps 1000000 --seed 1 >"$out/fuzz.log" 2>&1; then tail -3 "$out/fuzz.log"; pass fuzz; else tail -30 "$out/fuzz.log"; fail fuzz; fi
+
+note "firmware images match their sources"
+for check in firmware/*/check.sh; do
+  if "$check" >"$out/firmware.log" 2>&1; then
+    if grep -q '^SKIP' "$out/firmware.log"; then skip "$check: $(grep -m1 '^SKIP' "$out/firmware.log")"; else pass "$check"; fi
+  else cat "$out/firmware.log"; fail "$check"; fi
+done
+
+note "publish"
+if src/publish.sh "$out/publish" >"$out/publish.log" 2>&1; then tail -1 "$out/publish.log"; pass publish; else tail -30 "$out/publish.log"; fail publish; finish; fi
+
+if [ $quick = 1 ]; then skip "real Xen: --quick"; finish; fi
+note "real Xen"
+tests/XenLab/run.sh --dm "$out/publish/xendm" 2>&1 | tee "$out/lab.log" | grep -vE '^[0-9]+ passed' || true
+summary=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$out/lab.log" | tail -1)
+if [ -z "$summary" ]; then fail "the lab did not end"; finish; fi
+read -r p _ f _ s _ <<<"$summary"
+passed=$((passed + p)); failed=$((failed + f)); skipped=$((skipped + s))
+finish
