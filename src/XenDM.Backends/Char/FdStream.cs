@@ -12,7 +12,9 @@ namespace XenDM.Backends.Char;
 internal sealed class FdStream : IDisposable
 {
     private const int ReadBytes = 4096;
-    private const int MaxFds = 8;
+
+    /// <summary>Descriptors that wait for a command to take them; more are closed.</summary>
+    private const int MaxFds = 16;
     private readonly FileDescriptor _input;
     private readonly FileDescriptor _output;
     private readonly IFdWatch? _inputWatch;
@@ -44,6 +46,9 @@ internal sealed class FdStream : IDisposable
         if (input != output) _outputWatch = loop.Watch(output.Fd, FdEvents.None, Ready);
     }
 
+    /// <summary>The descriptor that is written to.</summary>
+    public int Fd => _output.Fd;
+
     /// <summary>Descriptors that came with the data (SCM_RIGHTS), oldest first.</summary>
     public Queue<int> ReceivedFds { get; } = new();
 
@@ -64,7 +69,6 @@ internal sealed class FdStream : IDisposable
                 continue;
             }
 
-            if (result == -Errno.EINTR) continue;
             if (result == -Errno.EAGAIN)
             {
                 WaitForRoom(true);
@@ -126,9 +130,14 @@ internal sealed class FdStream : IDisposable
         var data = _buffer.AsSpan(0, room);
         var fdCount = 0;
         var result = _isSocket ? Posix.Receive(_input.Fd, data, _fdBuffer, out fdCount) : Posix.Read(_input.Fd, data);
-        for (var i = 0; i < fdCount; i++) ReceivedFds.Enqueue(_fdBuffer[i]);
+        for (var i = 0; i < fdCount; i++)
+        {
+            if (ReceivedFds.Count < MaxFds) ReceivedFds.Enqueue(_fdBuffer[i]);
+            else Posix.Close(_fdBuffer[i]);
+        }
+
         if (result > 0) _frontend.Receive(data[..(int)result]);
-        else if (result is not (-Errno.EAGAIN or -Errno.EINTR)) _closed();
+        else if (result != -Errno.EAGAIN) _closed();
     }
 
     private void WaitForRoom(bool on)

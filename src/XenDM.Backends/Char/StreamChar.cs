@@ -51,19 +51,53 @@ public sealed class StreamChar : CharBackend
         return new StreamChar(label, "pty:" + path, loop, master, master, keep, static () => { });
     }
 
-    /// <summary>Standard input and output; a terminal is put into raw mode and set back at the end.</summary>
+    /// <summary>
+    /// Standard input and output. A terminal is switched to single characters and set back at the end of the process, however it ends in order.
+    /// </summary>
+    /// <param name="signal">Ctrl-C at the terminal still ends the process.</param>
+    /// <exception cref="CharOpenException">Standard output is closed.</exception>
     public static StreamChar Stdio(string label, IEventLoop loop, bool signal)
     {
+        var output = Reopen(1, OpenFlags.WriteOnly);
+        if (output < 0) throw new CharOpenException($"chardev {label}: cannot use standard output: {Errno.Describe(output)}");
+        var input = Reopen(0, OpenFlags.ReadOnly);
+        var flags = (Posix.GetOpenFlags(0), Posix.GetOpenFlags(1));
         var saved = Posix.SaveTerminal(0);
-        if (saved is not null && !signal) Posix.SetRaw(0);
-        var input = new FileDescriptor(Posix.Duplicate(0));
-        var output = new FileDescriptor(Posix.Duplicate(1));
-        return new StreamChar(label, "stdio", loop, input.IsInvalid ? null : input, output, null, () =>
+        var restored = 0;
+
+        void Restore()
         {
-            Posix.SetNonBlocking(0, false);
-            Posix.SetNonBlocking(1, false);
+            if (Interlocked.Exchange(ref restored, 1) != 0) return;
             if (saved is not null) Posix.RestoreTerminal(0, saved);
+            RestoreBlocking(0, flags.Item1);
+            RestoreBlocking(1, flags.Item2);
+        }
+
+        if (saved is not null) Posix.SetCharacterMode(0, signal);
+        void AtExit(object? sender, EventArgs e) => Restore();
+        AppDomain.CurrentDomain.ProcessExit += AtExit;
+        return new StreamChar(label, "stdio", loop, input < 0 ? null : new FileDescriptor(input), new FileDescriptor(output), null, () =>
+        {
+            AppDomain.CurrentDomain.ProcessExit -= AtExit;
+            Restore();
         });
+    }
+
+    /// <summary>
+    /// Another descriptor for a standard stream. Terminals and pipes are opened anew: O_NONBLOCK belongs to the open file, which the log and the
+    /// shell share. Where that is not allowed, and for sockets and files (whose position is shared too), it is a duplicate.
+    /// </summary>
+    private static int Reopen(int fd, OpenFlags mode)
+    {
+        var result = Posix.FStat(fd, out var status);
+        if (result < 0) return result;
+        var own = status.IsCharDevice || status.IsPipe ? Posix.Open($"/proc/self/fd/{fd}", mode | OpenFlags.NonBlocking | OpenFlags.NoControllingTerminal) : -1;
+        return own >= 0 ? own : Posix.Duplicate(fd);
+    }
+
+    private static void RestoreBlocking(int fd, int flags)
+    {
+        if (flags >= 0) Posix.SetNonBlocking(fd, (flags & (int)OpenFlags.NonBlocking) != 0);
     }
 
     /// <summary>Named pipes: PATH.in is read and PATH.out written where both are there, else PATH itself serves both ways.</summary>
@@ -75,6 +109,7 @@ public sealed class StreamChar : CharBackend
         if (input >= 0 && output >= 0) return new StreamChar(label, "pipe", loop, new FileDescriptor(input), new FileDescriptor(output), null, static () => { });
         if (input >= 0) Posix.Close(input);
         if (output >= 0) Posix.Close(output);
+        if (input >= 0 || output >= 0) throw new CharOpenException($"chardev {label}: cannot open '{path}{(input < 0 ? ".in" : ".out")}': {Errno.Describe(input < 0 ? input : output)}");
         return Device(label, path, "pipe", loop);
     }
 

@@ -18,6 +18,12 @@ public enum OpenFlags
     NonBlocking = 0x800,
     Direct = 0x4000,
     Directory = 0x10000,
+
+    /// <summary>The last part of the path is not followed when it is a symbolic link.</summary>
+    NoFollow = 0x20000,
+
+    /// <summary>A handle to look at the file (<see cref="Posix.FStat"/>), not to read or write: works for sockets too.</summary>
+    PathOnly = 0x200000,
 }
 
 /// <summary>F_RDLCK, F_WRLCK and F_UNLCK.</summary>

@@ -40,12 +40,13 @@ public static unsafe partial class Posix
         return length < 0 ? length : Listen(FamilyUnix, address[..length], backlog);
     }
 
-    /// <summary>A connected unix stream socket (blocking, close-on-exec), or the negative errno.</summary>
-    public static int UnixConnect(string path)
+    /// <summary>A connected unix stream socket (close-on-exec), or the negative errno.</summary>
+    /// <param name="nonBlocking">-EAGAIN instead of waiting for a server whose backlog is full.</param>
+    public static int UnixConnect(string path, bool nonBlocking = false)
     {
         Span<byte> address = stackalloc byte[2 + UnixPathLength];
         var length = UnixAddress(path, address);
-        return length < 0 ? length : Connect(FamilyUnix, address[..length], nonBlocking: false);
+        return length < 0 ? length : Connect(FamilyUnix, address[..length], nonBlocking);
     }
 
     /// <summary>A listening TCP socket on an IPv4 or IPv6 address (IPv6 sockets take IPv6 only); port 0 lets the kernel choose.</summary>

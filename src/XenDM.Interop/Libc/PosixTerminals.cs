@@ -32,6 +32,9 @@ public static unsafe partial class Posix
     private const uint ControlLocal = 0x800;
     private const uint ControlHardwareFlow = 0x80000000;
 
+    private const uint OutputProcessing = 0x1;
+    private const uint LocalSignals = 0x1;
+
     /// <summary>The rates that termios has constants for: rate and B* value.</summary>
     private static readonly (int Rate, uint Code)[] s_speeds =
     [
@@ -72,6 +75,22 @@ public static unsafe partial class Posix
         var result = (int)Result(LibC.tcgetattr(fd, &settings));
         if (result < 0) return result;
         LibC.cfmakeraw(&settings);
+        return (int)Result(LibC.tcsetattr(fd, TerminalSetNow, &settings));
+    }
+
+    /// <summary>
+    /// Switches a person's terminal to single characters: no echo, no line editing. Output is still processed, so that lines of other writers
+    /// begin at the left.
+    /// </summary>
+    /// <param name="signals">Ctrl-C and its like still raise signals.</param>
+    public static int SetCharacterMode(int fd, bool signals)
+    {
+        Termios settings;
+        var result = (int)Result(LibC.tcgetattr(fd, &settings));
+        if (result < 0) return result;
+        LibC.cfmakeraw(&settings);
+        settings.OutputFlags |= OutputProcessing;
+        if (signals) settings.LocalFlags |= LocalSignals;
         return (int)Result(LibC.tcsetattr(fd, TerminalSetNow, &settings));
     }
 

@@ -103,6 +103,8 @@ public sealed unsafe class LibCLayoutTests
         c.Value("O_NONBLOCK", (int)OpenFlags.NonBlocking);
         c.Value("O_DIRECT", (int)OpenFlags.Direct);
         c.Value("O_DIRECTORY", (int)OpenFlags.Directory);
+        c.Value("O_NOFOLLOW", (int)OpenFlags.NoFollow);
+        c.Value("O_PATH", (int)OpenFlags.PathOnly);
         c.Value("POLLPRI", (int)PollEvents.Priority);
         c.Value("POLLOUT", (int)PollEvents.Writable);
         c.Value("POLLERR", (int)PollEvents.Error);
