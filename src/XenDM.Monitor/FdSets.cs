@@ -69,7 +69,8 @@ public sealed class FdSets : IDisposable
     public int Resolve(string fileName)
     {
         if (!fileName.StartsWith(Prefix, StringComparison.Ordinal)) return -1;
-        if (!int.TryParse(fileName.AsSpan(Prefix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out var set) || !_sets.TryGetValue(set, out var entries))
+        var number = fileName.AsSpan(Prefix.Length);
+        if (!int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var set) || !_sets.TryGetValue(set, out var entries))
             throw new QmpException($"Could not open '{fileName}': there is no such set of file descriptors");
         return entries[0].Fd;
     }

@@ -19,7 +19,8 @@ public sealed record PciBarInfo(int Bar, bool IsIo, bool Prefetch, ulong Address
 /// <summary>A function as <c>query-pci</c> shows it.</summary>
 /// <param name="ClassId">Base class in 15:8, sub class in 7:0.</param>
 /// <param name="InterruptPin">1 to 4 for INTA to INTD, 0 for none.</param>
-public sealed record PciInfo(string QdevId, int Slot, int Function, ushort Vendor, ushort Device, ushort ClassId, int InterruptPin, int InterruptLine, IReadOnlyList<PciBarInfo> Bars);
+public sealed record PciInfo(
+    string QdevId, int Slot, int Function, ushort Vendor, ushort Device, ushort ClassId, int InterruptPin, int InterruptLine, IReadOnlyList<PciBarInfo> Bars);
 
 /// <summary>A vCPU that is there or could be.</summary>
 public sealed record CpuInfo(int Index, bool Online);

@@ -45,7 +45,8 @@ public sealed class QmpCommands
         ["query-events"] = new(static (_, _, _, w) => QueryEvents(w)),
         ["query-kvm"] = new(static (_, _, _, w) => QueryKvm(w)),
         ["eject"] = new(static (c, a, _, w) => c.Eject(a, w), "id", "device", "force"),
-        ["blockdev-change-medium"] = new(static (c, a, _, w) => c.ChangeMedium(a, w), "id", "device", "filename", "format", "read-only-mode", "force"),
+        ["blockdev-change-medium"] = new(
+            static (c, a, _, w) => c.ChangeMedium(a, w), "id", "device", "filename", "format", "read-only-mode", "force"),
         ["add-fd"] = new(static (c, a, b, w) => c.AddFd(a, b, w), "fdset-id", "opaque"),
         ["remove-fd"] = new(static (c, a, _, w) => c.RemoveFd(a, w), "fdset-id", "fd"),
         ["query-fdsets"] = new(static (c, _, _, w) => c.QueryFdSets(w)),

@@ -22,7 +22,13 @@ public sealed class QmpEvents
     public void SendWithReason(string name, bool byGuest) => Send(name, w =>
     {
         w.WriteBoolean("guest", byGuest);
-        w.WriteString("reason", (name, byGuest) switch { ("RESET", true) => "guest-reset", ("RESET", false) => "host-qmp-system-reset", (_, true) => "guest-shutdown", _ => "host-qmp-quit" });
+        w.WriteString("reason", (name, byGuest) switch
+        {
+            ("RESET", true) => "guest-reset",
+            ("RESET", false) => "host-qmp-system-reset",
+            (_, true) => "guest-shutdown",
+            _ => "host-qmp-quit",
+        });
     });
 
     public void BlockIoError(string device, bool isWrite, bool noSpace, string reason) => Send("BLOCK_IO_ERROR", w =>

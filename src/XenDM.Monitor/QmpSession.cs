@@ -112,7 +112,8 @@ public sealed class QmpSession : ICharFrontend, IDisposable
 
     public void Dispose() => _in.Reader.Complete();
 
-    private static Pipe MakePipe() => new(new PipeOptions(pauseWriterThreshold: 0, readerScheduler: PipeScheduler.Inline, writerScheduler: PipeScheduler.Inline, useSynchronizationContext: false));
+    private static Pipe MakePipe() => new(new PipeOptions(
+        pauseWriterThreshold: 0, readerScheduler: PipeScheduler.Inline, writerScheduler: PipeScheduler.Inline, useSynchronizationContext: false));
 
     private void StartAnew()
     {

@@ -18,9 +18,11 @@ public class CharBackend : ICharBackend
 
     protected ICharFrontend? Frontend { get; private set; }
 
+    /// <inheritdoc/>
+    /// <exception cref="CharOpenException">It has a front end already: the command line names it twice.</exception>
     public void Attach(ICharFrontend frontend)
     {
-        if (Frontend is not null) throw new InvalidOperationException($"chardev {Label} has a front end already");
+        if (Frontend is not null) throw new CharOpenException($"chardev {Label}: two devices or monitors cannot use it at once");
         Frontend = frontend;
         if (IsOpen) frontend.Event(CharEvent.Opened);
         OnAttached();

@@ -45,7 +45,8 @@ public sealed class CharBackendFactory
     public CharBackend FromChardev(IReadOnlyDictionary<string, string> options)
     {
         var label = options.GetValueOrDefault("id") ?? throw new CharOpenException("-chardev: 'id=' is missing");
-        var type = options.GetValueOrDefault("backend") ?? throw new CharOpenException($"-chardev {label}: the kind of backend is missing; known are {AllTypes}");
+        var type = options.GetValueOrDefault("backend")
+            ?? throw new CharOpenException($"-chardev {label}: the kind of backend is missing; known are {AllTypes}");
         CheckNew(label);
         CheckKeys(options, label, type);
         return Add(type switch
@@ -106,7 +107,8 @@ public sealed class CharBackendFactory
         {
             if (key is "id" or "backend" || Array.IndexOf(known, key) >= 0) continue;
             if (key is "mux" && value is "off" or "no") continue;
-            throw new CharOpenException($"-chardev {label}: '{key}={value}' is not known for {type}{(known.Length > 0 ? "; known are " + string.Join(", ", known) : "")}");
+            var others = known.Length > 0 ? "; known are " + string.Join(", ", known) : "";
+            throw new CharOpenException($"-chardev {label}: '{key}={value}' is not known for {type}{others}");
         }
     }
 
@@ -164,7 +166,8 @@ public sealed class CharBackendFactory
         if (colon < 0) throw new CharOpenException($"-serial {spec}: HOST:PORT is needed");
         var known = ServerWords(label, words);
         var port = Number(label, "port", words[0][(colon + 1)..], 65535);
-        return Open(label, new SocketAddressSpec(null, Host(words[0][..colon]), port, -1, known.Server, true) { IsTelnet = telnet, Reconnect = known.Reconnect }, known.Wait);
+        var address = new SocketAddressSpec(null, Host(words[0][..colon]), port, -1, known.Server, true) { IsTelnet = telnet, Reconnect = known.Reconnect };
+        return Open(label, address, known.Wait);
     }
 
     /// <summary>IPv6 addresses may stand in brackets.</summary>
@@ -196,7 +199,8 @@ public sealed class CharBackendFactory
                 case var word when word.StartsWith("reconnect=", StringComparison.Ordinal):
                     reconnect = TimeSpan.FromSeconds(Number(label, "reconnect", word["reconnect=".Length..], 86400));
                     break;
-                default: throw new CharOpenException($"chardev {label}: '{words[i]}' is not known here; known are server, nowait, nodelay and reconnect=SECONDS");
+                default:
+                    throw new CharOpenException($"chardev {label}: '{words[i]}' is not known here; known are server, nowait, nodelay and reconnect=SECONDS");
             }
         }
 
@@ -216,7 +220,9 @@ public sealed class CharBackendFactory
     };
 
     private static int Number(string label, string key, string text, int max) =>
-        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number <= max ? number : throw new CharOpenException($"-chardev {label}: '{key}={text}' must be a number up to {max}");
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number <= max
+            ? number
+            : throw new CharOpenException($"-chardev {label}: '{key}={text}' must be a number up to {max}");
 
     private void Warn(string text) => _log.Warn("chardev", text);
 }

@@ -26,7 +26,9 @@ public sealed record SocketAddressSpec(string? Path, string Host, int Port, int 
     /// <summary>The stream is telnet's: commands are taken out, 0xff is doubled.</summary>
     public bool IsTelnet { get; init; }
 
-    /// <summary>A client tries again so long after it lost, or did not get, its connection. Zero: it does not, and fails when it cannot connect at the start.</summary>
+    /// <summary>
+    /// A client tries again so long after it lost, or did not get, its connection. Zero: it does not, and fails when it cannot connect at the start.
+    /// </summary>
     public TimeSpan Reconnect { get; init; }
 }
 
@@ -225,7 +227,9 @@ public sealed class SocketChar : CharBackend
     /// <summary>Begins to connect without waiting; the addresses of a host take turns.</summary>
     private void Connect()
     {
-        var fd = _address.Path is { } path ? Posix.UnixConnect(path, nonBlocking: true) : Posix.TcpConnect(_endPoints[_attempts++ % _endPoints.Count], nonBlocking: true);
+        var fd = _address.Path is { } path
+            ? Posix.UnixConnect(path, nonBlocking: true)
+            : Posix.TcpConnect(_endPoints[_attempts++ % _endPoints.Count], nonBlocking: true);
         if (fd < 0)
         {
             ConnectLater();

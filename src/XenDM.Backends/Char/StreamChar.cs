@@ -106,10 +106,12 @@ public sealed class StreamChar : CharBackend
     {
         var input = Posix.Open(path + ".in", OpenFlags.ReadWrite | OpenFlags.NonBlocking);
         var output = Posix.Open(path + ".out", OpenFlags.ReadWrite | OpenFlags.NonBlocking);
-        if (input >= 0 && output >= 0) return new StreamChar(label, "pipe", loop, new FileDescriptor(input), new FileDescriptor(output), null, static () => { });
+        if (input >= 0 && output >= 0)
+            return new StreamChar(label, "pipe", loop, new FileDescriptor(input), new FileDescriptor(output), null, static () => { });
         if (input >= 0) Posix.Close(input);
         if (output >= 0) Posix.Close(output);
-        if (input >= 0 || output >= 0) throw new CharOpenException($"chardev {label}: cannot open '{path}{(input < 0 ? ".in" : ".out")}': {Errno.Describe(input < 0 ? input : output)}");
+        if (output >= 0) throw new CharOpenException($"chardev {label}: cannot open '{path}.in': {Errno.Describe(input)}");
+        if (input >= 0) throw new CharOpenException($"chardev {label}: cannot open '{path}.out': {Errno.Describe(output)}");
         return Device(label, path, "pipe", loop);
     }
 

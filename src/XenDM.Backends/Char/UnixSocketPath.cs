@@ -34,7 +34,8 @@ internal sealed class UnixSocketPath
         var fd = Posix.UnixListen(path, backlog);
         for (var tries = 0; fd == -Errno.EADDRINUSE; tries++)
         {
-            if (TryLook(path, out var status) && !status.IsSocket) throw new CharOpenException($"chardev {label}: cannot listen on '{path}': it exists and is not a socket");
+            if (TryLook(path, out var status) && !status.IsSocket)
+                throw new CharOpenException($"chardev {label}: cannot listen on '{path}': it exists and is not a socket");
 
             // Nobody listens any more on the path of a process that is gone. A path in use stays.
             var probe = Posix.UnixConnect(path, nonBlocking: true);
@@ -57,7 +58,8 @@ internal sealed class UnixSocketPath
     public static void CheckLength(string label, string path)
     {
         var bytes = System.Text.Encoding.UTF8.GetByteCount(path);
-        if (bytes > MaxBytes) throw new CharOpenException($"chardev {label}: the path of a unix socket has at most {MaxBytes} bytes, this one has {bytes}: '{path}'");
+        if (bytes > MaxBytes)
+            throw new CharOpenException($"chardev {label}: the path of a unix socket has at most {MaxBytes} bytes, this one has {bytes}: '{path}'");
         if (bytes == 0) throw new CharOpenException($"chardev {label}: the path of the unix socket is empty");
     }
 

@@ -194,6 +194,13 @@ public sealed class StreamCharTests : CharTest
     public void Chardev_options_that_are_wrong_are_refused(string options, string message) => Assert.Contains(message, Refused(options));
 
     [Fact]
+    public void A_backend_has_one_user()
+    {
+        var backend = Attach("null");
+        Assert.Contains("cannot use it at once", Assert.Throws<CharOpenException>(() => backend.Attach(Frontend)).Message);
+    }
+
+    [Fact]
     public void An_id_is_given_once()
     {
         Make("null");
