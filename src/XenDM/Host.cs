@@ -54,6 +54,7 @@ internal sealed class Host : IDisposable
     {
         Catalogue.Check(_options);
         foreach (var chardev in _options.Chardevs) _resources.Push(_chardevs.FromChardev(chardev.ToDictionary()));
+        CheckMonitors();
         if (_options.MachineType == "none") _log.Phase("probe: there is no machine");
         else SetUpMachine();
         AttachMonitors();
@@ -85,6 +86,8 @@ internal sealed class Host : IDisposable
         var identity = FindUser();
         var serial = OpenSerialPorts();
         _drives = new DriveTable(DriveSpec.FromOptions(_options), _loop);
+        var kernel = KernelBoot.Open(_options);
+        var bootOrder = BootOrder();
         var saved = _options.IncomingFd >= 0 ? ReadIncoming(_options.IncomingFd) : null;
         _log.Phase("images and chardevs open");
 
@@ -94,9 +97,8 @@ internal sealed class Host : IDisposable
         _log.Phase("ioreq server made");
 
         var machine = new Machine(_xen, _clock, on => _xen.Serving = on, _log);
-        var kernel = KernelBoot.Make(_options, _xen.Memory);
         var platform = _options.MachineType != "pc";
-        var board = new Board(new BoardOptions(platform, !_options.NoAcpi, _options.Cpus, _options.MaxCpus, serial, BootOrder(), kernel), _xen, _clock, machine, machine, _log);
+        var board = new Board(new BoardOptions(platform, !_options.NoAcpi, _options.Cpus, _options.MaxCpus, serial, bootOrder, kernel?.MakeChip(_xen.Memory)), _xen, _clock, machine, machine, _log);
         AttachDrives(board);
         machine.Install(board, _drives);
         machine.Observers.Add(_target);
@@ -196,16 +198,23 @@ internal sealed class Host : IDisposable
         else _log.Info("start", $"file size limit raised from {limit.Soft} to {largest} bytes, the size of the largest image");
     }
 
+    private void CheckMonitors()
+    {
+        foreach (var monitor in _options.Monitors)
+        {
+            var id = monitor.Require("chardev");
+            if (!_chardevs.All.ContainsKey(id)) throw new UsageException("-mon", $"there is no -chardev with id={id}");
+            if ((monitor.Get("mode") ?? "readline") != "control") throw new UsageException("-mon", "mode=control is the only one that is built");
+        }
+    }
+
     private void AttachMonitors()
     {
         _target.Events = _events;
         var commands = new QmpCommands(_target, _fds, static fd => Posix.Close(fd));
         foreach (var monitor in _options.Monitors)
         {
-            var id = monitor.Require("chardev");
-            if (!_chardevs.All.TryGetValue(id, out var backend)) throw new UsageException("-mon", $"there is no -chardev with id={id}");
-            if ((monitor.Get("mode") ?? "readline") != "control") throw new UsageException("-mon", "mode=control is the only one that is built");
-            var session = new QmpSession(backend, commands);
+            var session = new QmpSession(_chardevs.All[monitor.Require("chardev")], commands);
             _events.Add(session);
             _resources.Push(session);
         }

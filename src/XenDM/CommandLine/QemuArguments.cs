@@ -131,7 +131,7 @@ public static class QemuArguments
         var size = OptionList.Parse(name, value, "size").Require("size");
         var unit = size.Length > 0 ? char.ToUpperInvariant(size[^1]) : 'M';
         var digits = char.IsAsciiLetter(unit) ? size[..^1] : size;
-        var scale = unit switch { 'G' => 1024L, 'T' => 1024 * 1024, 'K' or 'B' => 0, _ => 1 };
+        var scale = unit switch { 'G' => 1024L, 'T' => 1024 * 1024, 'M' => 1, _ => char.IsAsciiDigit(unit) ? 1 : 0 };
         if (scale == 0) throw new UsageException(name, $"'{size}' must be in MiB, or end in G or T");
         options.MemoryMiB = checked((int)(OptionList.Number(name, "size", digits, 1, 16 << 20) * scale));
     }

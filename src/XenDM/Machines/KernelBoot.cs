@@ -11,14 +11,30 @@ using XenDM.Interop.Libc;
 namespace XenDM.Machines;
 
 /// <summary>Direct kernel boot (<c>-kernel</c>): the files behind fw_cfg and our boot ROM, which SeaBIOS finds there (firmware/README.md).</summary>
-internal static class KernelBoot
+internal sealed class KernelBoot
 {
     private const string RomFile = "genroms/xendm-linuxboot.bin";
     private const ulong LowMemoryLimit = 0xf000_0000;
 
+    private readonly LinuxKernelImage _image;
+    private readonly FwCfgReader _kernel;
+    private readonly FwCfgReader? _initrd;
+    private readonly ulong _low;
+    private readonly ulong _high;
+
+    private KernelBoot(LinuxKernelImage image, FwCfgReader kernel, FwCfgReader? initrd, ulong low, ulong high)
+    {
+        _image = image;
+        _kernel = kernel;
+        _initrd = initrd;
+        _low = low;
+        _high = high;
+    }
+
+    /// <summary>Opens the files and looks at the kernel.</summary>
     /// <returns>Null without <c>-kernel</c>.</returns>
     /// <exception cref="UsageException">A file cannot be read, or is no kernel.</exception>
-    public static FwCfg? Make(QemuOptions options, IGuestMemory memory)
+    public static KernelBoot? Open(QemuOptions options)
     {
         if (options.Kernel is null) return null;
         var kernel = Open("-kernel", options.Kernel, out var kernelLength);
@@ -34,19 +50,25 @@ internal static class KernelBoot
 
         var ram = (ulong)options.MemoryMiB << 20;
         var low = Math.Min(ram, LowMemoryLimit);
-        var config = new FwCfg(memory);
         try
         {
-            LinuxKernelImage.Create(head, kernelLength, options.Append, initrdLength, low).AddTo(config, (offset, destination) => ReadAt(kernel, offset, destination), initrdReader);
+            var image = LinuxKernelImage.Create(head, kernelLength, options.Append, initrdLength, low);
+            return new KernelBoot(image, (offset, destination) => ReadAt(kernel, offset, destination), initrdReader, low, ram - low);
         }
         catch (LinuxKernelException e)
         {
             throw new UsageException("-kernel", $"'{options.Kernel}': {e.Message}");
         }
+    }
 
+    /// <summary>The chip with everything that the firmware asks for.</summary>
+    public FwCfg MakeChip(IGuestMemory memory)
+    {
+        var config = new FwCfg(memory);
+        _image.AddTo(config, _kernel, _initrd);
         config.AddFile(RomFile, BootRom());
         config.AddFile("bootorder", Encoding.ASCII.GetBytes($"/rom@{RomFile}\n\0"));
-        config.AddFile("etc/e820", E820(low, ram - low));
+        config.AddFile("etc/e820", E820(_low, _high));
         return config;
     }
 

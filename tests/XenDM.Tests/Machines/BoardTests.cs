@@ -1,0 +1,96 @@
+using System;
+using System.IO;
+using XenDM.Core.State;
+using XenDM.Machines;
+using XenDM.Testing;
+
+namespace XenDM.Tests.Machines;
+
+public class BoardTests
+{
+    private readonly TestBoard _host = new();
+
+    [Fact]
+    public void FunctionsAreWhereGuestsExpectThem()
+    {
+        var board = Make(new BoardOptions(true, true, 1, 1, [], "cda", null));
+        Assert.Equal(0x1237_8086u, Config(board, 0, 0));
+        Assert.Equal(0x7000_8086u, Config(board, 1, 0));
+        Assert.Equal(0x7010_8086u, Config(board, 1, 1));
+        Assert.Equal(0x7113_8086u, Config(board, 1, 3));
+        Assert.Equal(0x0001_5853u, Config(board, 2, 0));
+        Assert.Equal(uint.MaxValue, Config(board, 3, 0));
+    }
+
+    [Fact]
+    public void WithoutPlatformAndAcpi()
+    {
+        var board = Make(new BoardOptions(false, false, 1, 1, [], "cda", null));
+        Assert.Equal(uint.MaxValue, Config(board, 2, 0));
+        Assert.Equal(uint.MaxValue, Config(board, 1, 3));
+    }
+
+    /// <summary>hvmloader stops unless SCI_EN reads 1 at 0xb004 after it programmed the power management function (xen/tools/firmware/hvmloader).</summary>
+    [Fact]
+    public void HvmloaderEnablesAcpi()
+    {
+        var board = Make(new BoardOptions(true, true, 1, 1, [], "cda", null));
+        board.Pci.Write((0x0bul << 16) | 0x40, 4, 0xb001);
+        board.Pci.Write((0x0bul << 16) | 0x80, 1, 1);
+        board.Pci.Write((0x0bul << 16) | 0x04, 2, 1);
+        board.Ports.Write(0xb2, 1, 0xf1);
+        Assert.Equal(1ul, board.Ports.Read(0xb004, 2) & 1);
+    }
+
+    [Fact]
+    public void AnnouncedRangesStayFarBelowTheLimitOfAnIoreqServer()
+    {
+        var board = Make(new BoardOptions(true, true, 1, 128, [new FakeSerial(), new FakeSerial(), new FakeSerial(), new FakeSerial()], "cda", null));
+        board.Announce();
+        Assert.InRange(_host.Hypervisor.Ranges.Count, 10, 100);
+        Assert.Equal(5, _host.Hypervisor.PciFunctions.Count);
+    }
+
+    [Fact]
+    public void ASavedMachineIsRestoredToTheByteAndADamagedOneNamesItsDevice()
+    {
+        var board = Make(new BoardOptions(true, true, 1, 1, [], "cda", null));
+        board.Ports.Write(0x70, 1, 0x30);
+        board.Ports.Write(0x71, 1, 0x55);
+        var saved = Save(board);
+        var other = new TestBoard();
+        var restored = new Board(new BoardOptions(true, true, 1, 1, [], "cda", null), other.Hypervisor, other.Clock, other, other, other);
+        restored.Ide.AttachDisk(0, 0, "disk0", new FakeDisk(other.Loop, 1 << 20), "S", writeCache: true);
+        restored.Reset(ResetKind.Cold);
+        StateReader.Load(restored.Devices, saved);
+        Assert.Equal(saved, Save(restored));
+        var less = new Board(new BoardOptions(false, true, 1, 1, [], "cda", null), other.Hypervisor, other.Clock, other, other, other);
+        Assert.Contains("xen-platform", Assert.Throws<StateException>(() => StateReader.Load(less.Devices, saved)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void UnplugRemovesDisksThroughThePlatformPorts()
+    {
+        var board = Make(new BoardOptions(true, true, 1, 1, [], "cda", null));
+        Assert.Equal(0x49d2ul, board.Ports.Read(0x10, 2));
+        board.Ports.Write(0x10, 2, 1);
+        Assert.Empty(board.Ide.Drives);
+    }
+
+    private Board Make(BoardOptions options)
+    {
+        var board = new Board(options, _host.Hypervisor, _host.Clock, _host, _host, _host);
+        board.Ide.AttachDisk(0, 0, "disk0", new FakeDisk(_host.Loop, 1 << 20), "S", writeCache: true);
+        board.Reset(ResetKind.Cold);
+        return board;
+    }
+
+    private static uint Config(Board board, int device, int function) => (uint)board.Pci.Read((ulong)((device << 3) | function) << 16, 4);
+
+    private static byte[] Save(Board board)
+    {
+        using var stream = new MemoryStream();
+        StateWriter.Save(board.Devices, stream);
+        return stream.ToArray();
+    }
+}
