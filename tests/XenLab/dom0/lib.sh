@@ -62,7 +62,7 @@ line() {
   line=
   read -t "$2" -r line <&$(($(number "$1") + 3)) || return 1
   line=${line%$(printf '\r')}
-  echo "$line" >>"$OUT/$1.serial"
+  echo "[$(now)] $line" >>"$OUT/$1.serial"
 }
 send() {
   sent=$((${sent:-0} + 1))
