@@ -27,7 +27,8 @@ lab=$("$here/build.sh")
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/xenlab.XXXXXX")
 vm=
 cleanup() {
-  [ -z "$vm" ] || kill -9 "$vm" 2>/dev/null || true
+  # timeout passes the signal on to the machine.
+  [ -z "$vm" ] || { kill "$vm" 2>/dev/null && wait "$vm" 2>/dev/null; } || true
   rm -rf "$tmp"
 }
 trap cleanup EXIT
@@ -49,24 +50,20 @@ else
 fi
 cpus=3
 [ "$(nproc)" -lt 4 ] || cpus=4
-lane1=() lane2=() alone=()
-for s in "${names[@]}"; do
-  case $s in
-    a|c|f|g|e2) lane1+=("$s") ;;
-    b|e|d) lane2+=("$s") ;;
-    *) alone+=("$s") ;;
-  esac
-done
+# Two scenarios run at a time, the longest first; these run by themselves, because they measure.
+shared=() alone=()
+for s in e a e2 g b f d c; do case " ${names[*]} " in *" $s "*) shared+=("$s") ;; esac; done
+for s in "${names[@]}"; do case " ${shared[*]:-} " in *" $s "*) ;; *) alone+=("$s") ;; esac; done
 cat >"$p/request" <<R
 DM=$path
 DM_NAME=$name
 QEMU=$qemu
 HAND=$hand
-LANE1="${lane1[*]:-}"
-LANE2="${lane2[*]:-}"
+APPEND="${XENLAB_APPEND:-}"
+SHARED="${shared[*]:-}"
 ALONE="${alone[*]:-}"
-LANE1_CPUS="1 2"
-LANE2_CPUS="2 1"
+CPU_A=$((cpus - 2))
+CPU_B=$((cpus - 1))
 R
 truncate -s $(( $(du -sm "$p" | cut -f1) * 5 / 4 + 16 ))M "$tmp/payload.ext4"
 mke2fs -q -t ext4 -O ^has_journal -m 0 -d "$p" "$tmp/payload.ext4"
@@ -77,19 +74,43 @@ truncate -s 64M "$tmp/out.tar"
 limit=$((300 + 420 * ${#names[@]}))
 [ $limit -lt 2400 ] || limit=2400
 [ -z "$hand" ] || limit=86400
-mkfifo "$tmp/in"
-timeout -k 5 $limit qemu-system-x86_64 -accel tcg,thread=multi,tb-size=512 -cpu EPYC,+svm,+npt,-rdseed,-sha-ni,-fxsr-opt,-misalignsse,-3dnowprefetch,-osvw,-topoext,-nrip-save,-xsavec,-monitor,-smap,-smep,-rdtscp -smp $cpus -m 2560 \
-  -display none -no-reboot -nic none -serial "file:$tmp/console.log" -chardev stdio,id=com2,signal=off -serial chardev:com2 -kernel "$lab/xen" \
-  -append "console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M dom0_max_vcpus=1 dom0_vcpus_pin loglvl=warning guest_loglvl=all sched=credit max_cstate=0 cpuidle=0 spec-ctrl=no" \
+boot() { # the lab's machine; COM2 is on standard input and output
+  exec timeout "$@" -k 5 $limit qemu-system-x86_64 -accel tcg,thread=multi,tb-size=512 -cpu EPYC,+svm,+npt,-rdseed,-sha-ni,-fxsr-opt,-misalignsse,-3dnowprefetch,-osvw,-topoext,-nrip-save,-xsavec,-monitor,-smap,-smep,-rdtscp -smp $cpus -m 2560 \
+  -display none -no-reboot -nic none -serial "file:$tmp/console.log" -chardev stdio,id=com2 -serial chardev:com2 -kernel "$lab/xen" \
+  -append "console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M dom0_max_vcpus=$((cpus - 2)) dom0_vcpus_pin loglvl=warning guest_loglvl=all sched=credit max_cstate=0 cpuidle=0 spec-ctrl=no" \
   -initrd "$lab/vmlinux console=hvc0 quiet mitigations=off nokaslr,$lab/initrd" \
   -drive "file=$lab/dom0.img,if=virtio,format=raw,snapshot=on" -drive "file=$lab/data.ext4,if=virtio,format=raw,snapshot=on" \
-  -drive "file=$tmp/payload.ext4,if=virtio,format=raw,snapshot=on" -drive "file=$tmp/out.tar,if=virtio,format=raw" <"$tmp/in" >"$tmp/com2" 2>"$tmp/qemu.log" &
+  -drive "file=$tmp/payload.ext4,if=virtio,format=raw,snapshot=on" -drive "file=$tmp/out.tar,if=virtio,format=raw"
+}
+if [ -n "$hand" ]; then
+  boot --foreground 2>"$tmp/qemu.log" | tee "$tmp/com2" || true
+  exit
+fi
+mkfifo "$tmp/in"
+boot <"$tmp/in" >"$tmp/com2" 2>"$tmp/qemu.log" &
 vm=$!
 exec 8>"$tmp/in"
 touch "$tmp/com2"
 tail -f --pid=$vm -s 0.5 "$tmp/com2" | sed -u 's|\r||' | { grep -a --line-buffered -E '^(PASS|FAIL|SKIP|FIGURE|@) ' || true; }
 wait $vm && status=0 || status=$?
 vm=
+
+# The figures as a table: one line each, one column per device model.
+sed 's/\r//' "$tmp/com2" | awk '$1 == "FIGURE" { if (!($2 in row)) { row[$2] = ++n; name[n] = $2 } v[$2, $3] = $4; if (!($3 in col)) { col[$3] = ++m; dm[m] = $3 } }
+  END {
+    if (!n) exit
+    h = "| figure |"; l = "|---|"
+    for (j = 1; j <= m; j++) { h = h " " dm[j] " |"; l = l "---|" }
+    if (m > 1) { h = h " ratio |"; l = l "---|" }
+    print ""; print h; print l
+    for (i = 1; i <= n; i++) {
+      h = "| " name[i] " |"
+      for (j = 1; j <= m; j++) h = h " " v[name[i], dm[j]] " |"
+      if (m > 1) h = h " " (v[name[i], dm[2]] > 0 ? sprintf("%.2f", v[name[i], dm[1]] / v[name[i], dm[2]]) : "-") " |"
+      print h
+    }
+    print ""
+  }'
 
 passed=0 failed=0 skipped=0
 for s in "${names[@]}"; do

@@ -5,7 +5,10 @@
 
 now() { read -r now _ </proc/uptime; echo "$now"; }
 calc() { awk "BEGIN { printf \"%.${2:-2}f\", $1 }"; }
-say() { echo "[$(now) $SCENARIO] $*" >>"$OUT/steps"; }
+say() {
+  echo "[$(now) $SCENARIO] $*" >>"$OUT/steps"
+  [ -z "$HAND" ] || printf '[%s %s] %s\r\n' "$(now)" "$SCENARIO" "$*" >/dev/ttyS1
+}
 fail() { say "FAIL: $*"; echo "$*" >"$OUT/why"; exit 1; }
 skip() { echo "$*" >"$OUT/why"; exit 77; }
 quit_scenario() { for g in $(cat "$OUT/guests" 2>/dev/null); do xl destroy "$g" >/dev/null 2>&1; done; }
@@ -32,7 +35,7 @@ config() {
       'serial="pty"' 'vnc=0' 'vga="none"' 'on_poweroff="destroy"' 'on_reboot="destroy"' 'on_crash="destroy"' "$@"
   } >"$OUT/$guest.cfg"
 }
-direct() { printf '%s\n' 'kernel="/data/vmlinuz"' 'ramdisk="/data/initramfs"' "cmdline=\"$(cat /lab/guest/cmdline) lab.boot=direct $1\""; }
+direct() { printf '%s\n' 'kernel="/data/vmlinuz"' 'ramdisk="/data/initramfs"' "cmdline=\"$(cat /lab/guest/cmdline) lab.boot=direct $1 $APPEND\""; }
 
 # The serial line of the guest with number N (1..4) in the scenario is file descriptor N+3 of this shell.
 number() { grep -nx "$1" "$OUT/guests" | cut -d: -f1; }
@@ -48,7 +51,7 @@ attach() {
 start() {
   grep -qx "$1" "$OUT/guests" 2>/dev/null || echo "$1" >>"$OUT/guests"
   t0=$(now)
-  if [ -n "${2:-}" ]; then xlq "restore" restore -p "$OUT/$1.cfg" "$2"; else xlq "create" create -p "$OUT/$1.cfg"; fi
+  if [ -n "${2:-}" ]; then xlq "restore" restore -p "$2"; else xlq "create" create -p "$OUT/$1.cfg"; fi
   create_secs=$(calc "$(now) - $t0")
   domid=$(xl domid "$1")
   say "$1 is domain $domid, xl took $create_secs s"
@@ -63,6 +66,7 @@ line() {
   read -t "$2" -r line <&$(($(number "$1") + 3)) || return 1
   line=${line%$(printf '\r')}
   echo "[$(now)] $line" >>"$OUT/$1.serial"
+  [ -z "$HAND" ] || printf '%s| %s\r\n' "$1" "$line" >/dev/ttyS1
 }
 send() {
   sent=$((${sent:-0} + 1))
@@ -109,8 +113,8 @@ up() {
 }
 # back GUEST SECONDS: waits until the shell answers, for a guest whose output may have been missed.
 back() {
-  until=$(calc "$(now) + $2" 0)
-  while [ "$(calc "$until - $(now)" 0)" -gt 0 ]; do
+  until_back=$(calc "$(now) + $2" 0)
+  while [ "$(calc "$until_back - $(now)" 0)" -gt 0 ]; do
     ask "$1" true 6 && return
   done
   fail "$1 does not answer"

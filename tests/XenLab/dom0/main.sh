@@ -13,6 +13,7 @@ mkdir -p /tmp/out
 one() {
   export SCENARIO=$1 CPU=$2 CPU2=$3 OUT=/tmp/out/$1
   mkdir -p "$OUT"
+  [ -z "$HAND" ] || LIMIT=86400
   read -r from _ </proc/uptime
   timeout -k 10 "${LIMIT:-400}" busybox sh -c '. /lab/dom0/lib.sh; . "/lab/scenarios/$SCENARIO.sh"' >"$OUT/output" 2>&1
   status=$?
@@ -28,16 +29,15 @@ one() {
   esac
   grep -h '^FIGURE' "$OUT/output" >/dev/ttyS1 2>/dev/null
 }
+# lane CPU CPU2: takes one shared scenario after the other that no other lane has taken.
 lane() {
-  cpu=$1 cpu2=$2
-  shift 2
-  for s in "$@"; do one "$s" "$cpu" "$cpu2"; done
+  for s in $SHARED; do mkdir "/tmp/out/$s" 2>/dev/null && one "$s" "$1" "$2"; done
 }
-export DM DM_NAME QEMU
-lane $LANE1_CPUS $LANE1 &
-lane $LANE2_CPUS $LANE2 &
+export DM DM_NAME QEMU HAND APPEND
+lane "$CPU_A" "$CPU_B" &
+lane "$CPU_B" "$CPU_A" &
 wait
-lane $LANE1_CPUS $ALONE
+for s in $ALONE; do one "$s" "$CPU_A" "$CPU_B"; done
 tell '@ done'
 xl dmesg >/tmp/out/xl-dmesg.log 2>/dev/null
 cp -r /var/log/xen /tmp/out/log

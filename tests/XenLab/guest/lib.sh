@@ -1,8 +1,27 @@
 # What dom0 can ask of the guest beyond busybox. Background jobs give up their output: the command that starts them waits for its end.
 up() { cut -d' ' -f1 /proc/uptime; }
 
-# rd DEVICE [MIB [SKIP]]: MD5 sum of part of a device, read past the page cache.
-rd() { dd if="$1" bs=1M count="${2:-64}" skip="${3:-0}" iflag=direct 2>/dev/null | md5sum | cut -c1-32; }
+# disk NAME...: makes /dev/hda (or hdb, hdc, hdd) and its partitions, links to the disk in that place on the IDE channels. The kernel's own names
+# (sda, sdb) go to whichever disk is ready first.
+disk() {
+  for want in "$@"; do
+    case $want in hda) at=1:0 ;; hdb) at=1:1 ;; hdc) at=2:0 ;; hdd) at=2:1 ;; esac
+    for try in 1 2 3 4 5 6 7 8 9 10; do
+      for b in /sys/devices/pci*/*/ata"${at%:*}"/host*/target*:"${at#*:}"/*/block/sd?; do
+        [ -e "$b" ] || continue
+        ln -sf "${b##*/}" "/dev/$want"
+        for part in "$b/${b##*/}"?; do [ ! -e "$part" ] || ln -sf "${part##*/}" "/dev/$want${part##*/sd?}"; done
+        continue 3
+      done
+      sleep 0.5
+    done
+    echo "no disk $want"
+    return 1
+  done
+}
+
+# rd NAME [MIB [SKIP]]: MD5 sum of part of a device, read past the page cache.
+rd() { [ -e "/dev/$1" ] || disk "${1%[0-9]}" || return; dd if="/dev/$1" bs=1M count="${2:-64}" skip="${3:-0}" iflag=direct 2>/dev/null | md5sum | cut -c1-32; }
 
 # secs COMMAND...: runs it and prints the seconds it took on the guest's clock.
 secs() {
@@ -16,14 +35,22 @@ secs() {
 # sum N: the known sum of the N-th 4 MiB of the data, N from 0.
 sum() { sed -n "$(($1 + 2))p" /sums; }
 
+# same DEVICE N: compares the N-th 4 MiB of a device with the known sum.
+same() {
+  a=$(rd "$1" 4 $(($2 * 4)))
+  b=$(sum "$2")
+  [ "$a" = "$b" ] || { echo "$1 piece $2: $a, not $b" >>/tmp/wrong; return 1; }
+}
+
 # io_start READ WRITE: reads the data on READ over and over, and copies it to WRITE and reads it back, until io_stop; each piece is compared
 # with its known sum. io_stop prints the pieces read, written, and wrong.
 io_start() {
+  disk "$1" "$2" || return
   rm -f /tmp/stop /tmp/reads /tmp/writes
   (
     n=0 bad=0
     while [ ! -e /tmp/stop ]; do
-      [ "$(rd "$1" 4 $((n % 16 * 4)))" = "$(sum $((n % 16)))" ] || bad=$((bad + 1))
+      same "$1" $((n % 16)) || bad=$((bad + 1))
       n=$((n + 1))
       echo "$n $bad" >/tmp/r
     done
@@ -33,15 +60,15 @@ io_start() {
     n=0 bad=0
     while [ ! -e /tmp/stop ]; do
       o=$((n % 16 * 4))
-      dd if="$1" of="$2" bs=1M count=4 skip=$o seek=$o iflag=direct oflag=direct conv=fsync,notrunc 2>/dev/null || bad=$((bad + 1))
-      [ "$(rd "$2" 4 $o)" = "$(sum $((n % 16)))" ] || bad=$((bad + 1))
+      dd if="/dev/$1" of="/dev/$2" bs=1M count=4 skip=$o seek=$o iflag=direct oflag=direct conv=fsync,notrunc 2>/dev/null || bad=$((bad + 1))
+      same "$2" $((n % 16)) || bad=$((bad + 1))
       n=$((n + 1))
       echo "$n $bad" >/tmp/w
     done
     mv /tmp/w /tmp/writes
   ) >/dev/null 2>&1 &
 }
-io_state() { cat /tmp/r /tmp/w /tmp/reads /tmp/writes 2>/dev/null; }
+io_state() { cat /tmp/r /tmp/w 2>/dev/null; true; }
 io_stop() {
   touch /tmp/stop
   for i in $(seq 300); do [ -e /tmp/reads ] && [ -e /tmp/writes ] && break; sleep 0.2; done
@@ -55,4 +82,10 @@ watch_button() {
       Power*) e=$(ls -d "$d"/event*) && (dd if="/dev/input/${e##*/}" of=/dev/null bs=24 count=1 2>/dev/null && poweroff -f) >/dev/null 2>&1 & ;;
     esac
   done
+}
+
+# by_hand: an interactive shell on the serial line, instead of the commands from dom0.
+by_hand() {
+  stty echo icrnl opost onlcr </dev/ttyS0
+  ENV=/lib.sh setsid sh -i </dev/ttyS0 >/dev/ttyS0 2>&1
 }

@@ -5,9 +5,9 @@ up a 240
 must a 'cat /proc/cmdline'
 case $reply in *lab.boot=disk*) ;; *) fail "booted otherwise: $reply" ;; esac
 must_use_dma a
-must a 'rd /dev/sda2' 240
+must a 'rd hda2' 240
 want 'sum of the 64 MiB' "$reply" "$(data_sum)"
-must a 'dd if=/dev/sda2 of=/dev/sda3 bs=1M count=16 skip=3 && sync' 240
+must a 'dd if=/dev/hda2 of=/dev/hda3 bs=1M count=16 skip=3 && sync' 240
 pid=$(dm_pid "$domid")
 xlq destroy destroy a
 dm_gone "$pid"

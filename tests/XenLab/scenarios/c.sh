@@ -5,9 +5,9 @@ up c 200
 must c 'cat /proc/cmdline'
 case $reply in *lab.boot=direct*) ;; *) fail "booted otherwise: $reply" ;; esac
 must_use_dma c
-must c 'rd /dev/sda 16' 120
+must c 'rd hda 16' 120
 want 'sum of 16 MiB' "$reply" "$(file_sum /data/data.img 16)"
 pid=$(dm_pid "$domid")
-must c 'rd /dev/sda 1'
+must c 'rd hda 1'
 xlq destroy destroy c
 dm_gone "$pid"

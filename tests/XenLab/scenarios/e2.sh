@@ -17,7 +17,7 @@ done
 [ "$domid" != "$old" ] || fail 'the guest did not come back after its reboot'
 attach e2 "$domid"
 back e2 240
-must e2 'rd /dev/sda 8' 120
+must e2 'rd hda 8' 120
 want 'sum after the reboot' "$reply" "$sum"
 dm_gone "$pid"
 
@@ -26,7 +26,7 @@ xlq save save e2 "$OUT/save"
 start e2 "$OUT/save"
 rm "$OUT/save"
 back e2 60
-must e2 'rd /dev/sda 8' 120
+must e2 'rd hda 8' 120
 want 'sum after the restore' "$reply" "$sum"
 
 say '--- power button'

@@ -7,9 +7,9 @@ start f
 pid=$(dm_pid "$domid")
 python3 /lab/dom0/restricted.py "$pid" "$domid" 6400 >"$OUT/restricted" 2>&1 || fail "$(tail -1 "$OUT/restricted")"
 up f 240
-must f 'rd /dev/sda 16' 120
+must f 'rd hda 16' 120
 want 'sum of 16 MiB' "$reply" "$(file_sum /data/data.img 16)"
-must f 'dd if=/dev/sda of=/dev/sda bs=1M count=4 seek=12 conv=fsync' 120
+must f 'dd if=/dev/hda of=/dev/hda bs=1M count=4 seek=12 conv=fsync' 120
 xlq pause pause f
 xlq unpause unpause f
 must f true

@@ -6,7 +6,7 @@ cpu_secs() { awk '{ print ($14 + $15) / 100 }' "/proc/$1/stat"; }
 
 measure() {
   g=figures-$DM_NAME
-  truncate -s 32M /data/figures.img
+  truncate -s 64M /data/figures.img
   # Between xl and the device model stands a script that notes the time and becomes the device model.
   printf '#!/bin/sh\nread -r t _ </proc/uptime\necho "$t" >%s\nexec %s "$@"\n' "$OUT/exec" "$DM" >"$OUT/dm"
   chmod 755 "$OUT/dm"
@@ -27,17 +27,21 @@ measure() {
   figure boot-to-shell-s "$boot_secs"
   figure dm-cpu-for-boot-s "$(cpu_secs "$pid")"
   must_use_dma "$g"
-  r= w= p=
+  must "$g" "disk hda hdb"
+  r= w= p= q=
   for i in 1 2 3; do
-    must "$g" 'secs dd if=/dev/sda of=/dev/null bs=1M count=32 iflag=direct' 120
-    r="$r $(calc "32 / $reply")"
-    must "$g" 'secs dd if=/dev/zero of=/dev/sdb bs=1M count=32 oflag=direct conv=fsync' 120
-    w="$w $(calc "32 / $reply")"
+    must "$g" 'secs dd if=/dev/hda of=/dev/null bs=1M count=64 iflag=direct' 120
+    r="$r $(calc "64 / $reply")"
+    must "$g" 'secs dd if=/dev/zero of=/dev/hdb bs=1M count=64 oflag=direct conv=fsync' 120
+    w="$w $(calc "64 / $reply")"
+    must "$g" 'secs dd if=/dev/hda of=/dev/null bs=4k count=1000 iflag=direct' 120
+    q="$q $(calc "1000 / $reply" 0)"
     must "$g" 'secs pio 1014 2000' 60
     p="$p $(calc "2000 / $reply" 0)"
   done
   figure ide-read-mib-per-s "$(median $r)"
   figure ide-write-mib-per-s "$(median $w)"
+  figure ide-4k-reads-per-s "$(median $q)"
   figure pio-reads-per-s "$(median $p)"
   figure rss-after-kib "$(memory "$pid" Rss)"
   figure pss-after-kib "$(memory "$pid" Pss)"

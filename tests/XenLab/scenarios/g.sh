@@ -7,19 +7,19 @@ for n in 1 2; do
 done
 up g1 240
 up g2 240
-send g1 'rd /dev/sda 8'
+send g1 'rd hda 8'
 one=$sent
-send g2 'rd /dev/sda 8'
+send g2 'rd hda 8'
 answer g2 "$sent" 180 || fail "second guest: $reply"
 want 'sum of the second guest' "$reply" "$(file_sum /data/g2.img 8)"
 answer g1 "$one" 180 || fail "first guest: $reply"
 want 'sum of the first guest' "$reply" "$(file_sum /data/g1.img 8)"
-send g1 'dd if=/dev/sda of=/dev/sda bs=1M count=4 seek=8 && sync'
+send g1 'dd if=/dev/hda of=/dev/hda bs=1M count=4 seek=8 && sync'
 one=$sent
-must g2 'dd if=/dev/sda of=/dev/sda bs=1M count=4 seek=12 && sync' 180
+must g2 'dd if=/dev/hda of=/dev/hda bs=1M count=4 seek=12 && sync' 180
 answer g1 "$one" 180 || fail "first guest: $reply"
 xlq destroy destroy g1
-must g2 'rd /dev/sda 4' 60
+must g2 'rd hda 4' 60
 xlq destroy destroy g2
 want 'what the first guest wrote' "$(file_sum /data/g1.img 4 8)" "$(file_sum /data/data.img 4 16)"
 want 'what the second guest wrote' "$(file_sum /data/g2.img 4 12)" "$(file_sum /data/data.img 4 32)"
