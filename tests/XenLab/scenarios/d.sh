@@ -6,7 +6,7 @@ up d 240
 must d nproc
 want 'CPUs' "$reply" 2
 must_use_dma d
-must d '. /lib.sh; (taskset 2 sh -c ". /lib.sh; rd hda 8" >/tmp/1) & taskset 1 sh -c ". /lib.sh; rd hda 8 8"; wait; cat /tmp/1' 180
+must d 'disk hda; (taskset 2 sh -c ". /lib.sh; rd hda 8" >/tmp/1) & taskset 1 sh -c ". /lib.sh; rd hda 8 8"; wait; cat /tmp/1' 180
 want 'sums read by the two CPUs' "$reply" "$(file_sum /data/d.img 8 8) $(file_sum /data/d.img 8)"
 xlq destroy destroy d
 rm /data/d.img

@@ -34,8 +34,8 @@ measure() {
     r="$r $(calc "64 / $reply")"
     must "$g" 'secs dd if=/dev/zero of=/dev/hdb bs=1M count=64 oflag=direct conv=fsync' 120
     w="$w $(calc "64 / $reply")"
-    must "$g" 'secs dd if=/dev/hda of=/dev/null bs=4k count=1000 iflag=direct' 120
-    q="$q $(calc "1000 / $reply" 0)"
+    must "$g" 'secs dd if=/dev/hda of=/dev/null bs=4k count=300 iflag=direct' 120
+    q="$q $(calc "300 / $reply" 0)"
     must "$g" 'secs pio 1014 2000' 60
     p="$p $(calc "2000 / $reply" 0)"
   done
