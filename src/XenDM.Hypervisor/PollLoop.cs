@@ -12,7 +12,7 @@ namespace XenDM.Hypervisor;
 /// The machine thread: one poll call that waits for ioreqs, posted work, watched descriptors and the next timer, and wakes for nothing
 /// else. An idle guest costs no CPU.
 /// </summary>
-public sealed class PollLoop : IEventLoop, IDisposable
+public sealed class PollLoop : IBusyLoop, IDisposable
 {
     private readonly ConcurrentQueue<Action> _posted = new();
     private readonly List<Watched> _watches = [];
@@ -76,6 +76,8 @@ public sealed class PollLoop : IEventLoop, IDisposable
         _fdsAreStale = true;
         return watch;
     }
+
+    public bool HasWork => _stop || Volatile.Read(ref _wakePending) != 0 || !_posted.IsEmpty || (_clock.NextDeadline is var next && next != VmTimer.Never && next <= _clock.Now);
 
     public void AssertMachineThread()
     {

@@ -1,5 +1,7 @@
 using System;
+using System.Runtime.Intrinsics.X86;
 using XenDM.Core.Io;
+using XenDM.Interop.Libc;
 using XenDM.Interop.Xen;
 
 namespace XenDM.Hypervisor.Xen;
@@ -34,6 +36,11 @@ public sealed class IoreqServer
 {
     /// <summary>A vCPU that fills the ring as fast as it is emptied must not hold up the others: at most two rings a turn.</summary>
     private const int MaxBufferedPerTurn = 2 * BufferedIoreqPage.SlotCount;
+    private const int RequestsPerTurn = 256;
+
+    /// <summary>With more vCPUs than this, looking at all slots takes too long to be worth it.</summary>
+    private const int MaxVcpusToSpin = 16;
+    private const int LooksPerClockRead = 16;
     private const int BufferedRing = -1;
     private const int Nobody = -2;
 
@@ -41,11 +48,16 @@ public sealed class IoreqServer
     private readonly IIoreqChannels _channels;
     private readonly IRequestHandler _handler;
     private readonly Action _invalidate;
+    private readonly IBusyLoop? _loop;
+    private readonly SpinWindow _window = new();
     private int[] _vcpuByPort = [];
+    private int[] _portByVcpu = [];
 
     /// <param name="invalidate">Called when Xen says that the guest's memory map changed.</param>
-    public IoreqServer(IoreqPages pages, IIoreqChannels channels, IRequestHandler handler, Action invalidate)
+    /// <param name="loop">With it, requests that follow each other closely are awaited on the shared page.</param>
+    public IoreqServer(IoreqPages pages, IIoreqChannels channels, IRequestHandler handler, Action invalidate, IBusyLoop? loop = null)
     {
+        _loop = loop;
         _pages = pages;
         _channels = channels;
         _handler = handler;
@@ -61,15 +73,27 @@ public sealed class IoreqServer
     /// <inheritdoc cref="Synchronous"/>
     public ulong Spurious { get; private set; }
 
-    /// <summary>Says which vCPU a local event channel port belongs to.</summary>
-    public void BindVcpu(int port, int vcpu) => Bind(port, vcpu);
+    /// <summary>Requests that were found without an event.</summary>
+    public ulong Awaited { get; private set; }
+
+    /// <summary>While false, requests wait in their slots; <see cref="ServeWaiting"/> serves them later.</summary>
+    public bool Serving { get; set; } = true;
+
+    /// <summary>Says which vCPU a local event channel port belongs to. vCPUs are bound in order.</summary>
+    public void BindVcpu(int port, int vcpu)
+    {
+        Bind(port, vcpu);
+        if (vcpu >= _portByVcpu.Length) Array.Resize(ref _portByVcpu, vcpu + 1);
+        _portByVcpu[vcpu] = port;
+    }
 
     /// <summary>Says which local port announces buffered writes.</summary>
     public void BindBuffered(int port) => Bind(port, BufferedRing);
 
     /// <summary>
-    /// Serves the ports that fired: with one vCPU at work, one system call to learn that and one to unmask. Ports are unmasked before the slots are
-    /// looked at, so a request that arrives later fires anew; ports beyond the room here are found by the next poll.
+    /// Serves the ports that fired: with one vCPU at work, one system call to learn that and one to unmask. Ports stay masked until all is
+    /// answered, so that the guest goes on first and awaited requests cost no event. What arrives after the last look fires when the port is
+    /// unmasked; ports beyond the room here are found by the next poll.
     /// </summary>
     public void ServeEvents()
     {
@@ -77,21 +101,74 @@ public sealed class IoreqServer
         var count = _channels.TakePending(ports);
         if (count <= 0) return;
         ports = ports[..count];
-        _channels.Unmask(ports);
-        foreach (var port in ports)
+        if (!ServePorts(ports) || _loop is null || _portByVcpu.Length > MaxVcpusToSpin)
         {
-            var vcpu = port < (uint)_vcpuByPort.Length ? _vcpuByPort[port] : Nobody;
-            if (vcpu >= 0) Serve(vcpu, (int)port);
-            else if (vcpu == BufferedRing) DrainBuffered();
+            _channels.Unmask(ports);
+            return;
         }
+
+        var done = Await(_loop);
+        _channels.Unmask(ports);
+        _window.Measured(Posix.MonotonicNanoseconds() - done);
     }
 
     /// <summary>Serves every vCPU that has a request, whether or not its event arrived: at the start, and when the machine goes on.</summary>
     public void ServeWaiting()
     {
+        if (!Serving) return;
         DrainBuffered();
-        for (var port = 0; port < _vcpuByPort.Length; port++)
-            if (_vcpuByPort[port] >= 0 && _pages.State(_vcpuByPort[port]) == IoreqState.Ready) Serve(_vcpuByPort[port], port);
+        ServeSlots();
+    }
+
+    /// <returns>True when there was a request.</returns>
+    private bool ServePorts(ReadOnlySpan<uint> ports)
+    {
+        var any = false;
+        foreach (var port in ports)
+        {
+            if (!Serving) break;
+            var vcpu = port < (uint)_vcpuByPort.Length ? _vcpuByPort[port] : Nobody;
+            if (vcpu >= 0) any |= Serve(vcpu, (int)port);
+            else if (vcpu == BufferedRing) DrainBuffered();
+        }
+
+        return any;
+    }
+
+    private int ServeSlots()
+    {
+        var served = 0;
+        for (var vcpu = 0; vcpu < _portByVcpu.Length && Serving; vcpu++)
+            if (_pages.State(vcpu) == IoreqState.Ready && Serve(vcpu, _portByVcpu[vcpu])) served++;
+        return served;
+    }
+
+    /// <summary>Looks at the slots for as long as requests follow each other closely and nobody else needs the thread.</summary>
+    /// <returns>The time when it ended.</returns>
+    private long Await(IBusyLoop loop)
+    {
+        var now = Posix.MonotonicNanoseconds();
+        _window.Woken(now);
+        var end = now + _window.Length;
+        var total = 0;
+        for (; now < end && total < RequestsPerTurn && Serving && !loop.HasWork; now = Posix.MonotonicNanoseconds())
+        {
+            for (var look = 0; look < LooksPerClockRead; look++)
+            {
+                if (ServeSlots() is > 0 and var served)
+                {
+                    Awaited += (ulong)served;
+                    total += served;
+                    end = Posix.MonotonicNanoseconds() + _window.Length;
+                    break;
+                }
+
+                X86Base.Pause();
+            }
+        }
+
+        _window.Ended(end - _window.Length, total);
+        return now;
     }
 
     private void Bind(int port, int what)
@@ -106,12 +183,12 @@ public sealed class IoreqServer
         _vcpuByPort[port] = what;
     }
 
-    private void Serve(int vcpu, int port)
+    private bool Serve(int vcpu, int port)
     {
         if (!_pages.TryTake(vcpu, out var ioreq))
         {
             Spurious++;
-            return;
+            return false;
         }
 
         Synchronous++;
@@ -120,6 +197,7 @@ public sealed class IoreqServer
         if (!_pages.Answer(vcpu, ioreq.IsRead && !ioreq.DataIsPointer, ioreq.Data))
             throw new IoreqProtocolException($"the request of vCPU {vcpu} is in state {_pages.State(vcpu)} after it was served");
         _channels.Notify(port);
+        return true;
     }
 
     private void Execute(ref Ioreq ioreq)

@@ -82,7 +82,7 @@ public sealed class XenHypervisor : IHypervisor, IForeignMapper, IIoreqChannels
     public void Start(IEventLoop loop, IRequestHandler handler)
     {
         Check(_model.SetIoreqServerState(_domain, _serverId, true), "cannot enable the ioreq server");
-        _server = new IoreqServer(_pages!, this, handler, _memory.Invalidate);
+        _server = new IoreqServer(_pages!, this, handler, _memory.Invalidate, loop as IBusyLoop) { Serving = false };
 
         // Xen fills in the event channels when it enables the server, and only for vCPUs that exist.
         for (var vcpu = 0; vcpu < MaxVcpus; vcpu++)
@@ -104,7 +104,8 @@ public sealed class XenHypervisor : IHypervisor, IForeignMapper, IIoreqChannels
         {
             if (_watch is null) return;
             _watch.Events = value ? FdEvents.Readable : FdEvents.None;
-            if (value) _server!.ServeWaiting();
+            _server!.Serving = value;
+            _server.ServeWaiting();
         }
     }
 
