@@ -65,8 +65,16 @@ public sealed class PollLoop : IBusyLoop, IDisposable
     public void Post(Action work)
     {
         _posted.Enqueue(work);
-        Wake();
+
+        // The machine thread looks at the queue before it waits.
+        if (Environment.CurrentManagedThreadId != _thread) Wake();
     }
+
+    /// <summary>
+    /// True while other threads of this process work for the guest. On a host with one CPU for us, time spent on waiting for the guest's next
+    /// request is theirs.
+    /// </summary>
+    public Func<bool>? OthersWork { get; set; }
 
     public IFdWatch Watch(int fd, FdEvents events, Action<FdEvents> ready)
     {
@@ -77,7 +85,7 @@ public sealed class PollLoop : IBusyLoop, IDisposable
         return watch;
     }
 
-    public bool HasWork => _stop || Volatile.Read(ref _wakePending) != 0 || !_posted.IsEmpty || (_clock.NextDeadline is var next && next != VmTimer.Never && next <= _clock.Now);
+    public bool HasWork => _stop || (OthersWork?.Invoke() ?? false) || Volatile.Read(ref _wakePending) != 0 || !_posted.IsEmpty || (_clock.NextDeadline is var next && next != VmTimer.Never && next <= _clock.Now);
 
     public void AssertMachineThread()
     {

@@ -101,6 +101,7 @@ internal sealed class Host : IDisposable
         var board = new Board(new BoardOptions(platform, !_options.NoAcpi, _options.Cpus, _options.MaxCpus, serial, bootOrder, kernel?.MakeChip(_xen.Memory)), _xen, _clock, machine, machine, _log);
         AttachDrives(board);
         machine.Install(board, _drives);
+        if (Environment.ProcessorCount == 1) _loop.OthersWork = () => _drives.IsBusy;
         machine.Observers.Add(_target);
         board.Reset(ResetKind.Cold);
         board.Announce();

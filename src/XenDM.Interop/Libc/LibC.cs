@@ -33,6 +33,9 @@ internal static unsafe partial class LibC
     internal static partial nint preadv64(int fd, IoVector* vectors, int count, long offset);
 
     [LibraryImport(Library, SetLastError = true)]
+    internal static partial nint preadv64v2(int fd, IoVector* vectors, int count, long offset, int flags);
+
+    [LibraryImport(Library, SetLastError = true)]
     internal static partial nint pwritev64(int fd, IoVector* vectors, int count, long offset);
 
     [LibraryImport(Library, SetLastError = true)]

@@ -40,6 +40,7 @@ public enum LockKind : short
 /// </summary>
 public static unsafe partial class Posix
 {
+    private const int ReadNoWait = 8;
     /// <summary>The most pieces that one scatter call takes (IOV_MAX).</summary>
     public const int MaxVectors = 1024;
 
@@ -132,6 +133,15 @@ public static unsafe partial class Posix
             while (result == -Errno.EINTR);
             return result;
         }
+    }
+
+    /// <summary>
+    /// As <see cref="PReadV"/>, but only what is in memory already (RWF_NOWAIT): never waits for a disk. -EAGAIN when nothing is, -EOPNOTSUPP where
+    /// the file system cannot say.
+    /// </summary>
+    public static long PReadVNoWait(int fd, ReadOnlySpan<IoVector> vectors, long offset)
+    {
+        fixed (IoVector* p = vectors) return Result(LibC.preadv64v2(fd, p, Math.Min(vectors.Length, MaxVectors), offset, ReadNoWait));
     }
 
     /// <summary>Writes from several pieces of memory. More than <see cref="MaxVectors"/> pieces are cut: the caller goes on with what is left.</summary>

@@ -52,6 +52,17 @@ internal sealed class DriveTable : IDisposable
         }
     }
 
+    /// <summary>An image has requests that are not done.</summary>
+    public bool IsBusy
+    {
+        get
+        {
+            foreach (var drive in _drives)
+                if (drive.Image is { InFlight: > 0 }) return true;
+            return false;
+        }
+    }
+
     /// <summary>A drive by the id of its device or its own.</summary>
     public Drive? Find(string id) => _drives.Find(d => d.Spec.DeviceId == id && id.Length > 0) ?? _drives.Find(d => d.Spec.Id == id);
 
