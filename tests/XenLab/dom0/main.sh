@@ -13,9 +13,11 @@ mkdir -p /tmp/out
 one() {
   export SCENARIO=$1 CPU=$2 CPU2=$3 OUT=/tmp/out/$1
   mkdir -p "$OUT"
+  LIMIT=400
+  [ "$1" != figures ] || LIMIT=900
   [ -z "$HAND" ] || LIMIT=86400
   read -r from _ </proc/uptime
-  timeout -k 10 "${LIMIT:-400}" busybox sh -c '. /lab/dom0/lib.sh; . "/lab/scenarios/$SCENARIO.sh"' >"$OUT/output" 2>&1
+  timeout -k 10 "$LIMIT" busybox sh -c '. /lab/dom0/lib.sh; . "/lab/scenarios/$SCENARIO.sh"' >"$OUT/output" 2>&1
   status=$?
   read -r to _ </proc/uptime
   secs=$(awk "BEGIN { printf \"%.0f\", $to - $from }")
