@@ -1,5 +1,7 @@
 using System;
+using System.Collections.Generic;
 using System.IO;
+using System.Reflection;
 using XenDM.Core.State;
 
 namespace XenDM.Testing;
@@ -17,7 +19,71 @@ public static class DeviceContract
         ResetIsRepeatable(make, disturb);
         StateSurvivesRoundTrip(make, disturb);
         SchemaIsTheGoldenOne(make().Chip, schema);
+        EveryMutableFieldIsSaved(make().Chip);
     }
+
+    /// <summary>
+    /// Changes every field that can change after construction, and the first and last element of every array of values, one at a time: the
+    /// saved state must change with it, or the field must say by <see cref="GlueAttribute"/> why it is no state of the guest.
+    /// </summary>
+    private static void EveryMutableFieldIsSaved(IDevice chip)
+    {
+        var missing = new List<string>();
+        Inspect(chip, chip, missing, []);
+        if (missing.Count > 0) throw new InvalidOperationException($"{chip.Id}: neither in the saved state nor marked [Glue(reason)]: {string.Join(", ", missing)}");
+    }
+
+    /// <summary>The fields of the chip, or of a part of it that has a State method of its own.</summary>
+    private static void Inspect(IDevice chip, object part, List<string> missing, HashSet<object> seen)
+    {
+        if (!seen.Add(part)) return;
+        for (var type = part.GetType(); type is not null && type != typeof(object); type = type.BaseType)
+        {
+            foreach (var field in type.GetFields(BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly))
+            {
+                var property = field.Name.StartsWith('<') ? type.GetProperty(field.Name[1..field.Name.IndexOf('>')], BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic) : null;
+                if (field.GetCustomAttribute<GlueAttribute>() is not null || property?.GetCustomAttribute<GlueAttribute>() is not null) continue;
+                var value = field.GetValue(part);
+                foreach (var inner in value as object?[] ?? [value])
+                    if (inner?.GetType().GetMethod(nameof(IDevice.State), [typeof(StateVisitor)]) is not null) Inspect(chip, inner, missing, seen);
+                if (field.FieldType.IsArray && value is Array { Length: > 0 } array && Other(array.GetValue(0)) is not null)
+                {
+                    if (!Probe(chip, () => array.GetValue(0), v => array.SetValue(v, 0)) && !Probe(chip, () => array.GetValue(array.Length - 1), v => array.SetValue(v, array.Length - 1)))
+                        missing.Add($"{type.Name}.{field.Name}[]");
+                }
+                else if (!field.IsInitOnly && (Other(value) is null || !Probe(chip, () => field.GetValue(part), v => field.SetValue(part, v))))
+                {
+                    missing.Add($"{type.Name}.{field.Name}");
+                }
+            }
+        }
+    }
+
+    private static bool Probe(IDevice chip, Func<object?> get, Action<object?> set)
+    {
+        var before = get();
+        var clean = StateDumper.Dump(chip);
+        set(Other(before));
+        var changed = StateDumper.Dump(chip) != clean;
+        set(before);
+        return changed;
+    }
+
+    /// <summary>A different value of the same type; null where the type is not a plain value.</summary>
+    private static object? Other(object? value) => value switch
+    {
+        bool b => !b,
+        byte n => (byte)(n ^ 1),
+        sbyte n => (sbyte)(n ^ 1),
+        ushort n => (ushort)(n ^ 1),
+        short n => (short)(n ^ 1),
+        uint n => n ^ 1,
+        int n => n ^ 1,
+        ulong n => n ^ 1,
+        long n => n ^ 1,
+        Enum e => Enum.ToObject(e.GetType(), Convert.ToInt64(e) ^ 1),
+        _ => null,
+    };
 
     private static void ResetIsRepeatable<T>(Func<(TestBoard Board, T Chip)> make, Action<TestBoard, T> disturb)
         where T : IDevice

@@ -19,8 +19,11 @@ public abstract class PciFunction : IDevice
     private const uint RomEnable = 1;
 
     private readonly byte[] _config = new byte[ConfigBytes];
+    [Glue("fixed by the chip's constructor")]
     private readonly byte[] _default = new byte[ConfigBytes];
+    [Glue("fixed by the chip's constructor")]
     private readonly byte[] _writable = new byte[ConfigBytes];
+    [Glue("fixed by the chip's constructor")]
     private readonly byte[] _clearable = new byte[ConfigBytes];
     private readonly Bar?[] _bars = new Bar?[7];
     [Glue("the wire follows the chip's own level and the command register")]
@@ -59,9 +62,11 @@ public abstract class PciFunction : IDevice
     public virtual int StateVersion => 1;
 
     /// <summary>Place on bus 0; -1 while not on the bus.</summary>
+    [Glue("the board's layout")]
     public int Device { get; private set; } = -1;
 
     /// <inheritdoc cref="Device"/>
+    [Glue("the board's layout")]
     public int Function { get; private set; } = -1;
 
     /// <summary>1 to 4 for INTA to INTD, 0 for none.</summary>
@@ -79,6 +84,7 @@ public abstract class PciFunction : IDevice
 
     protected Dma Dma { get; }
 
+    [Glue("the board's layout")]
     protected PciBus? Bus { get; private set; }
 
     /// <summary>The live configuration space; chips read their own registers from it.</summary>

@@ -66,7 +66,9 @@ public sealed class FwCfg : IDevice
     private readonly Dma _dma;
     private readonly Dictionary<ushort, Item> _items = [];
     private readonly List<(string Name, Item Item)> _files = [];
+    [Glue("scratch of one transfer, which ends within the access that starts it")]
     private readonly byte[] _chunk = new byte[ChunkBytes];
+    [Glue("a copy of the item, read again where it is empty")]
     private readonly byte[] _window = new byte[ChunkBytes];
     [Glue("derived from the selector")]
     private Item? _item;

@@ -56,6 +56,7 @@ public sealed class XenPlatformDevice : PciFunction
     private readonly IHypervisor _hypervisor;
     private readonly IUnplug _unplug;
     private readonly IMachineLog _log;
+    [Glue("a line of log that is not ended yet")]
     private readonly byte[] _line = new byte[LineBytes];
     [Glue("a line of log that is not ended yet; after a restore its rest stands alone")]
     private int _lineLength;
