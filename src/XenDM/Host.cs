@@ -85,7 +85,7 @@ internal sealed class Host : IDisposable
     {
         var identity = FindUser();
         var serial = OpenSerialPorts();
-        _drives = new DriveTable(DriveSpec.FromOptions(_options), _loop);
+        _drives = new DriveTable(DriveSpec.FromOptions(_options), _loop, _log);
         var kernel = KernelBoot.Open(_options);
         var bootOrder = BootOrder();
         var saved = _options.IncomingFd >= 0 ? ReadIncoming(_options.IncomingFd) : null;

@@ -22,14 +22,17 @@ internal sealed class DriveTable : IDisposable
 {
     private readonly List<Drive> _drives = [];
 
-    /// <summary>Opens all images.</summary>
+    /// <summary>Opens all images; the log says which CD images are damaged.</summary>
     /// <exception cref="BlockOpenException">One cannot be opened; those before are closed again.</exception>
-    public DriveTable(IReadOnlyList<DriveSpec> specs, IEventLoop loop)
+    public DriveTable(IReadOnlyList<DriveSpec> specs, IEventLoop loop, IMachineLog log)
     {
         try
         {
             foreach (var spec in specs)
+            {
                 _drives.Add(new Drive { Spec = spec, Image = spec.File is null ? null : RawImage.Open(spec.File, spec.Format, spec.ReadOnly, loop) });
+                if (spec is { IsCdrom: true, File: not null } && IsoCheck.Fault(spec.File) is { } fault) log.Warn(spec.Id, fault);
+            }
         }
         catch
         {
