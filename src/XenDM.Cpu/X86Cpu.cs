@@ -1,0 +1,722 @@
+using System;
+using System.Collections.Generic;
+using System.Runtime.InteropServices;
+using Iced.Intel;
+using XenDM.Core.State;
+using XenDM.Cpu.Decode;
+using XenDM.Cpu.Fpu;
+using XenDM.Cpu.Interpreter;
+using XenDM.Cpu.Mmu;
+using XenDM.Cpu.State;
+
+namespace XenDM.Cpu;
+
+/// <summary>Why <see cref="X86Cpu.Run"/> came back.</summary>
+public enum RunResult
+{
+    /// <summary>The slice is used up, or <see cref="X86Cpu.RequestExit"/> was called.</summary>
+    Slice,
+
+    /// <summary>The vCPU waits for an interrupt.</summary>
+    Halted,
+
+    /// <summary>Triple fault: a PC resets.</summary>
+    Shutdown,
+
+    /// <summary>A debugger's breakpoint, watchpoint or step.</summary>
+    Debug,
+}
+
+/// <summary>
+/// One x86 vCPU: an interpreter of decoded blocks. Everything runs on the caller's thread. Reset leaves it as after power-on (SDM 3, 9.1.1).
+/// </summary>
+public sealed unsafe class X86Cpu : IDisposable
+{
+    private readonly GCHandle _self;
+    private CpuState* _c;
+    private uint _generation;
+    private ulong _jumpGeneration;
+    private bool _interruptPending, _nmiPending, _nmiBlocked, _debugPending;
+    private bool _stepMode;
+    private bool _exitRequested;
+    private readonly HashSet<ulong> _breakpoints = [];
+    private readonly List<(ulong Address, int Length, int Kind)> _watchpoints = [];
+    private readonly Dictionary<string, ulong> _unimplemented = [];
+    private long _sliceStart;
+    private ulong _instructionsBefore;
+
+    /// <param name="index">Number of the vCPU.</param>
+    public X86Cpu(int index, CpuFeatures features, PhysicalMap map, CodeCache code, ICpuBus bus)
+    {
+        Index = index;
+        Features = features;
+        Code = code;
+        Bus = bus;
+        Map = map;
+        if (sizeof(CpuState) > CpuState.FxOffset) throw new InvalidOperationException("the state does not fit before its vector part");
+        _c = (CpuState*)NativeMemory.AlignedAlloc(CpuState.Bytes, 64);
+        new Span<byte>(_c, CpuState.Bytes).Clear();
+        _self = GCHandle.Alloc(this, GCHandleType.Weak);
+        _c->Self = GCHandle.ToIntPtr(_self);
+        _c->Pages = map.Pages;
+        _c->PageCount = map.PageCount;
+        _c->CodePages = map.CodePages;
+        _c->Tlbs = (TlbEntry*)NativeMemory.AlignedAlloc((nuint)(4 * CpuState.TlbEntries * sizeof(TlbEntry)), 64);
+        _c->Jumps = (JumpEntry*)NativeMemory.AlignedAlloc((nuint)(CpuState.JumpEntries * sizeof(JumpEntry)), 64);
+        _c->HostMxcsr = 0x1f80;
+        code.Add(this);
+        map.Changed += MapChanged;
+        Reset();
+    }
+
+    public int Index { get; }
+
+    public CpuFeatures Features { get; }
+
+    public ICpuBus Bus { get; }
+
+    public PhysicalMap Map { get; }
+
+    internal CodeCache Code { get; }
+
+    internal MsrFile Msrs { get; } = new();
+
+    /// <summary>The registers, for the machine and for debuggers.</summary>
+    public CpuState* State => _c;
+
+    public bool IsHalted { get; private set; }
+
+    /// <summary>Instructions since the start.</summary>
+    public ulong Instructions => _instructionsBefore + (ulong)(_sliceStart - _c->Budget - _c->BudgetHeld);
+
+    public bool InterruptsEnabled => (_c->Eflags & Flags.If) != 0;
+
+    internal static X86Cpu Of(CpuState* c) => (X86Cpu)GCHandle.FromIntPtr(c->Self).Target!;
+
+    internal static bool HasWatchpoints(CpuState* c) => (c->Dr[7] & 0xff) != 0 && AnyDataBreakpoint(c) || c->Debugged != 0;
+
+    private static bool AnyDataBreakpoint(CpuState* c)
+    {
+        for (var n = 0; n < 4; n++)
+            if (((c->Dr[7] >> (n * 2)) & 3) != 0 && ((c->Dr[7] >> (16 + (n * 4))) & 3) is 1 or 3) return true;
+        return false;
+    }
+
+    /// <summary>Power-on state.</summary>
+    public void Reset()
+    {
+        var c = _c;
+        for (var r = 0; r < 24; r++) c->R[r] = 0;
+        c->R[2] = 0x600;
+        c->Eflags = 2;
+        Flags.SetArithmetic(c, 0);
+        c->Cpl = 0;
+        for (var s = 0; s < 6; s++)
+        {
+            c->Seg[s] = new Segment { Limit = 0xffff, Access = s == Segment.Cs ? (ushort)0x9b : (ushort)0x93 };
+            Address.Prepare(ref c->Seg[s]);
+        }
+
+        c->Seg[Segment.Cs].Selector = 0xf000;
+        c->Seg[Segment.Cs].Base = 0xffff_0000;
+        c->Seg[Segment.None] = new Segment { Limit = uint.MaxValue, ReadMax = uint.MaxValue, WriteMax = uint.MaxValue, Access = 0xc093 };
+        c->Seg[Segment.Ldt] = new Segment { Limit = 0xffff, Access = 0x82 };
+        c->Seg[Segment.Tr] = new Segment { Limit = 0xffff, Access = 0x8b };
+        c->Rip = 0xfff0;
+        c->Cr0 = 0x6000_0010;
+        c->Cr2 = c->Cr3 = c->Cr4 = c->Efer = 0;
+        c->GdtBase = c->IdtBase = 0;
+        c->GdtLimit = c->IdtLimit = 0xffff;
+        c->Star = c->Lstar = c->Cstar = c->Fmask = c->KernelGsBase = c->TscAux = 0;
+        c->SysenterCs = c->SysenterEsp = c->SysenterEip = 0;
+        for (var n = 0; n < 8; n++) c->Dr[n] = 0;
+        c->Dr[6] = 0xffff_0ff0;
+        c->Dr[7] = 0x400;
+        c->Xcr0 = 1;
+        c->Mxcsr = 0x1f80;
+        for (var n = 0; n < 4; n++) c->Pdpte[n] = 0;
+        X87.Reset(c);
+        new Span<byte>(CpuState.Ymm(c, 0), 512).Clear();
+        c->Shadow = 0;
+        IsHalted = false;
+        _nmiPending = _nmiBlocked = _debugPending = false;
+        Msrs.Reset();
+        FlushTlb();
+        Segmentation.UpdateMode(c);
+        DebugChanged();
+    }
+
+    /// <summary>INIT: as reset, but caches, floating point state and MSRs stay (SDM 3, table 9-1).</summary>
+    public void Init()
+    {
+        var c = _c;
+        var fx = new byte[1024];
+        Marshal.Copy((nint)CpuState.Fx(c), fx, 0, 1024);
+        var (mxcsr, xcr0) = (c->Mxcsr, c->Xcr0);
+        Reset();
+        Marshal.Copy(fx, 0, (nint)CpuState.Fx(c), 1024);
+        (c->Mxcsr, c->Xcr0) = (mxcsr, xcr0);
+    }
+
+    /// <summary>A vCPU that waits for start-up.</summary>
+    public void Park() => IsHalted = true;
+
+    /// <summary>Start-up IPI: real mode at vector × 4 KiB.</summary>
+    public void Startup(byte vector)
+    {
+        _c->Seg[Segment.Cs].Selector = (ushort)(vector << 8);
+        _c->Seg[Segment.Cs].Base = (ulong)vector << 12;
+        _c->Rip = 0;
+        IsHalted = false;
+        Segmentation.UpdateMode(_c);
+    }
+
+    /// <summary>The interrupt controller has, or no longer has, an interrupt for this vCPU.</summary>
+    public void SetInterrupt(bool pending)
+    {
+        _interruptPending = pending;
+        if (pending && (InterruptsEnabled || IsHalted)) RequestExit();
+    }
+
+    public void RaiseNmi()
+    {
+        _nmiPending = true;
+        RequestExit();
+    }
+
+    internal void NmiReturned() => _nmiBlocked = false;
+
+    internal void PendDebug() => _debugPending = true;
+
+    /// <summary>IF or TF may have changed.</summary>
+    internal void FlagsChanged()
+    {
+        if (((_c->Eflags & Flags.If) != 0 && _interruptPending) || (_c->Eflags & Flags.Tf) != 0) RequestExit();
+    }
+
+    /// <summary>Ends the running slice at the next block.</summary>
+    public void RequestExit()
+    {
+        _exitRequested = true;
+        if (_c->Budget <= 0) return;
+        _c->BudgetHeld += _c->Budget;
+        _c->Budget = 0;
+    }
+
+    /// <summary>Runs up to about so many instructions.</summary>
+    /// <param name="instructions">At least 1. The slice ends at the end of a block.</param>
+    public RunResult Run(long instructions)
+    {
+        var c = _c;
+        _instructionsBefore = Instructions;
+        _sliceStart = instructions;
+        c->Budget = instructions;
+        c->BudgetHeld = 0;
+        _exitRequested = false;
+        while (true)
+        {
+            if (c->BudgetHeld != 0)
+            {
+                c->Budget += c->BudgetHeld;
+                c->BudgetHeld = 0;
+            }
+
+            if (!Events(c)) return RunResult.Shutdown;
+            if (IsHalted) return RunResult.Halted;
+            if (c->Budget <= 0) return RunResult.Slice;
+            if (_exitRequested)
+            {
+                _exitRequested = false;
+                return RunResult.Slice;
+            }
+
+            if (!Code.HasRoom) Code.Clear();
+            if (_stepMode || (c->Eflags & Flags.Tf) != 0 || (c->Shadow != 0 && c->ShadowRip == c->Rip))
+            {
+                if (!Step(c, out var stop)) return RunResult.Shutdown;
+                if (stop) return RunResult.Debug;
+                continue;
+            }
+
+            c->Shadow = 0;
+            var block = FindBlock();
+            if (block != null)
+            {
+                c->Budget -= block->Count;
+                c->R[CpuState.BlockIpRegister] = c->Rip;
+                c->Exit = ExitKind.Continue;
+                var op = block->Ops;
+                do op = op->Handler(c, op);
+                while (op != null);
+            }
+
+            switch (c->Exit)
+            {
+                case ExitKind.Exception:
+                    if (!Raise(c)) return RunResult.Shutdown;
+                    break;
+                case ExitKind.Halt:
+                    IsHalted = true;
+                    break;
+                default:
+                    break;
+            }
+        }
+    }
+
+    /// <summary>One instruction, with the looks that a debugger and TF ask for.</summary>
+    private bool Step(CpuState* c, out bool stop)
+    {
+        stop = false;
+        c->Shadow = 0;
+        var trap = (c->Eflags & Flags.Tf) != 0;
+        if (DebugStop(c)) return stop = true;
+        if (InstructionBreakpoint(c)) return Raise(c);
+        c->Eflags &= ~Flags.Rf;
+        var before = c->Budget;
+        var block = FindBlock();
+        var done = true;
+        if (block != null)
+        {
+            c->R[CpuState.BlockIpRegister] = c->Rip;
+            c->Exit = ExitKind.Continue;
+            var next = block->Ops->Handler(c, block->Ops);
+            if (next != null) c->Rip = Exits.MaskIp(c, c->R[CpuState.BlockIpRegister] + next->Ip);
+        }
+
+        c->Budget = before - 1;
+        switch (c->Exit)
+        {
+            case ExitKind.Exception:
+                done = false;
+                if (!Raise(c)) return false;
+                break;
+            case ExitKind.Halt:
+                IsHalted = true;
+                break;
+            default:
+                break;
+        }
+
+        if (_debugPending && done)
+        {
+            _debugPending = false;
+            c->Exit = ExitKind.Exception;
+            if (trap) c->Dr[6] |= 0x4000;
+            Exits.Raise(c, null, Vectors.Db, 0);
+            if (!Raise(c)) return false;
+        }
+        else if (trap && done)
+        {
+            c->Dr[6] |= 0x4000;
+            Exits.Raise(c, null, Vectors.Db, 0);
+            if (!Raise(c)) return false;
+        }
+
+        if (_watchHit || _singleStep)
+        {
+            _watchHit = false;
+            _singleStep = false;
+            stop = true;
+            UpdateStepMode();
+        }
+
+        return true;
+    }
+
+    /// <summary>Interrupts that can be taken now. False: triple fault.</summary>
+    private bool Events(CpuState* c)
+    {
+        if (_debugPending && !_stepMode)
+        {
+            _debugPending = false;
+            Exits.Raise(c, null, Vectors.Db, 0);
+            if (!Raise(c)) return false;
+        }
+
+        if (c->Shadow != 0 && c->ShadowRip == c->Rip && !IsHalted) return true;
+        if (_nmiPending && !_nmiBlocked)
+        {
+            _nmiPending = false;
+            _nmiBlocked = true;
+            IsHalted = false;
+            return Deliver(c, Vectors.Nmi, EventKind.Nmi, 0, false);
+        }
+
+        if (!_interruptPending || (c->Eflags & Flags.If) == 0) return true;
+        var vector = Bus.AcknowledgeInterrupt(this);
+        if (vector < 0) return true;
+        IsHalted = false;
+        return Deliver(c, vector, EventKind.External, 0, false);
+    }
+
+    private bool Raise(CpuState* c) => Deliver(c, c->Vector, EventKind.Exception, c->ErrorCode, c->HasErrorCode != 0);
+
+    /// <summary>Delivers an event; a fault on the way becomes a double fault, and one there ends it (SDM 3, 6.15 interrupt 8).</summary>
+    private bool Deliver(CpuState* c, int vector, EventKind kind, uint error, bool hasError)
+    {
+        if (!Segmentation.IsProtected(c)) hasError = false;
+        while (true)
+        {
+            if (Interrupts.Deliver(c, vector, kind, error, hasError))
+            {
+                c->Exit = ExitKind.Continue;
+                return true;
+            }
+
+            if (vector == Vectors.Df && kind == EventKind.Exception) return false;
+            int second = c->Vector;
+            var firstContributes = kind == EventKind.Exception && Contributes(vector);
+            if ((firstContributes && Contributes(second)) || (kind == EventKind.Exception && vector == Vectors.Pf && (second == Vectors.Pf || Contributes(second))))
+            {
+                (vector, error, hasError) = (Vectors.Df, 0, true);
+            }
+            else
+            {
+                (vector, error, hasError) = (second, c->ErrorCode, c->HasErrorCode != 0);
+            }
+
+            if (!Segmentation.IsProtected(c)) hasError = false;
+            kind = EventKind.Exception;
+        }
+    }
+
+    private static bool Contributes(int vector) => vector is Vectors.De or (>= Vectors.Ts and <= Vectors.Gp);
+
+    /// <summary>The block at the present IP, decoded if need be; null after a fault of the fetch (raised) or when the cache is full.</summary>
+    internal Block* FindBlock()
+    {
+        var c = _c;
+        c->Exit = ExitKind.Continue;
+        var linear = c->Seg[Segment.Cs].Base + c->Rip;
+        if ((c->Mode & 3) != 2)
+        {
+            if (c->Rip > c->CodeLimit)
+            {
+                Exits.Protection(c, null);
+                return null;
+            }
+
+            linear = Memory.Wrap(c, linear);
+        }
+        else if (!Memory.IsCanonical(linear))
+        {
+            Exits.Protection(c, null);
+            return null;
+        }
+
+        if (!FetchAddress(linear, out var physical)) return null;
+        var block = Code.Find(physical, c->Mode);
+        if (block != null && block->SecondPage != ulong.MaxValue)
+        {
+            if (!FetchAddress(Memory.Wrap(c, (linear | 0xfff) + 1), out var second)) return null;
+            if (block->SecondPage == (second & ~0xffful)) return block;
+            if (!Code.HasRoom) return null;
+            return Code.Decode(c, physical, c->Rip, second, out _);
+        }
+
+        if (block == null)
+        {
+            if (!Code.HasRoom) return null;
+            block = Code.Decode(c, physical, c->Rip, ulong.MaxValue, out var crosses);
+            if (crosses)
+            {
+                if (!FetchAddress(Memory.Wrap(c, (linear | 0xfff) + 1), out var second)) return null;
+                return Code.Decode(c, physical, c->Rip, second, out _);
+            }
+
+            if (block == null) return null;
+        }
+
+        // The jump cache is looked up with the address as the branch computes it.
+        var key = c->Seg[Segment.Cs].Base + c->Rip;
+        var entry = c->Jumps + Branches.JumpIndex(key);
+        entry->Linear = key;
+        entry->Tag = c->JumpTag;
+        entry->Block = block;
+        return block;
+    }
+
+    private bool FetchAddress(ulong linear, out ulong physical)
+    {
+        var c = _c;
+        if (PageWalk.Translate(c, linear, Access.Execute, c->Cpl == 3, false, out physical, out _, out var error)) return true;
+        Exits.PageFault(c, null, linear, error);
+        return false;
+    }
+
+    // Translation caches.
+
+    /// <summary>All translations are out of date.</summary>
+    internal void FlushTlb()
+    {
+        _generation++;
+        if (_generation > 0xffe)
+        {
+            _generation = 1;
+            ClearTlb();
+        }
+        else if (_generation == 1)
+        {
+            ClearTlb();
+        }
+
+        _c->TlbGeneration = _generation;
+        NextJumpGeneration();
+    }
+
+    private void ClearTlb()
+    {
+        var lines = _c->Tlbs;
+        for (var n = 0; n < 4 * CpuState.TlbEntries; n++)
+        {
+            lines[n].ReadTag = TlbEntry.NoTag;
+            lines[n].WriteTag = TlbEntry.NoTag;
+        }
+    }
+
+    private void NextJumpGeneration()
+    {
+        _jumpGeneration++;
+        _c->JumpTag = (_jumpGeneration << 8) | (_c->JumpTag & 0xff);
+    }
+
+    internal void InvalidatePage(ulong linear)
+    {
+        for (var kind = 0; kind < 3; kind++)
+        {
+            var line = Memory.Line(_c->Tlbs + (kind * CpuState.TlbEntries), linear);
+            line->ReadTag = TlbEntry.NoTag;
+            line->WriteTag = TlbEntry.NoTag;
+        }
+
+        NextJumpGeneration();
+    }
+
+    /// <summary>A page holds code from now on: writes to it have to be seen.</summary>
+    internal void ForbidWrites(ulong physical)
+    {
+        var lines = _c->Tlbs;
+        for (var n = 0; n < 3 * CpuState.TlbEntries; n++)
+            if (lines[n].Physical == physical) lines[n].WriteTag = TlbEntry.NoTag;
+    }
+
+    internal void ForgetCode() => NextJumpGeneration();
+
+    private void MapChanged()
+    {
+        FlushTlb();
+        RequestExit();
+    }
+
+    // Debugging.
+
+    private bool _watchHit, _singleStep, _skipBreakpoint;
+
+    /// <summary>Debug registers were written.</summary>
+    internal void DebugChanged()
+    {
+        UpdateStepMode();
+        FlushTlb();
+    }
+
+    private void UpdateStepMode()
+    {
+        var enabled = false;
+        for (var n = 0; n < 4; n++) enabled |= ((_c->Dr[7] >> (n * 2)) & 3) != 0;
+        _stepMode = enabled || _breakpoints.Count > 0 || _watchpoints.Count > 0 || _singleStep;
+        _c->Debugged = _watchpoints.Count > 0 ? 1 : 0;
+    }
+
+    /// <summary>A debugger's breakpoint at a linear address.</summary>
+    public void SetBreakpoint(ulong linear, bool on)
+    {
+        if (on) _breakpoints.Add(linear);
+        else _breakpoints.Remove(linear);
+        UpdateStepMode();
+        RequestExit();
+    }
+
+    /// <summary>A debugger's watchpoint. Kind: 1 write, 2 read, 3 both.</summary>
+    public void SetWatchpoint(ulong linear, int length, int kind, bool on)
+    {
+        if (on) _watchpoints.Add((linear, length, kind));
+        else _watchpoints.Remove((linear, length, kind));
+        UpdateStepMode();
+        FlushTlb();
+        RequestExit();
+    }
+
+    /// <summary>Linear address that a watchpoint hit at last, and whether it was a write.</summary>
+    public (ulong Address, bool Write) LastWatch { get; private set; }
+
+    /// <summary>Stops after one instruction.</summary>
+    public void SingleStep()
+    {
+        _singleStep = true;
+        _skipBreakpoint = true;
+        UpdateStepMode();
+    }
+
+    /// <summary>Goes on from a breakpoint.</summary>
+    public void SkipBreakpoint() => _skipBreakpoint = true;
+
+    private bool DebugStop(CpuState* c)
+    {
+        var skip = _skipBreakpoint;
+        _skipBreakpoint = false;
+        return !skip && _breakpoints.Count > 0 && _breakpoints.Contains(c->Seg[Segment.Cs].Base + c->Rip);
+    }
+
+    private static bool InstructionBreakpoint(CpuState* c)
+    {
+        if ((c->Eflags & Flags.Rf) != 0) return false;
+        var linear = c->Seg[Segment.Cs].Base + c->Rip;
+        for (var n = 0; n < 4; n++)
+        {
+            if (((c->Dr[7] >> (n * 2)) & 3) == 0 || ((c->Dr[7] >> (16 + (n * 4))) & 3) != 0 || c->Dr[n] != linear) continue;
+            c->Dr[6] |= 1ul << n;
+            Exits.Raise(c, null, Vectors.Db, 0);
+            return true;
+        }
+
+        return false;
+    }
+
+    /// <summary>A data access while debug registers or a debugger watch memory. Always true: these are traps.</summary>
+    internal bool Watch(ulong linear, int size, bool write)
+    {
+        var c = _c;
+        for (var n = 0; n < 4; n++)
+        {
+            var kind = (c->Dr[7] >> (16 + (n * 4))) & 3;
+            if (((c->Dr[7] >> (n * 2)) & 3) == 0 || kind is not (1 or 3) || (kind == 1 && !write)) continue;
+            var length = ((c->Dr[7] >> (18 + (n * 4))) & 3) switch { 0 => 1ul, 1 => 2ul, 2 => 8ul, _ => 4ul };
+            var start = c->Dr[n] & ~(length - 1);
+            if (linear >= start + length || linear + (ulong)size <= start) continue;
+            c->Dr[6] |= 1ul << n;
+            _debugPending = true;
+            RequestExit();
+        }
+
+        foreach (var (address, length, kind) in _watchpoints)
+        {
+            if ((kind & (write ? 1 : 2)) == 0 || linear >= address + (ulong)length || linear + (ulong)size <= address) continue;
+            LastWatch = (linear, write);
+            _watchHit = true;
+        }
+
+        return true;
+    }
+
+    /// <summary>Reads guest memory as the vCPU sees it, without side effects.</summary>
+    /// <returns>False where nothing is mapped.</returns>
+    public bool TryReadLinear(ulong linear, Span<byte> data)
+    {
+        for (var n = 0; n < data.Length; n++)
+        {
+            if (!TryTranslate(linear + (ulong)n, out var physical)) return false;
+            var host = Map.Find(physical, out _);
+            if (host == null) return false;
+            data[n] = *host;
+        }
+
+        return true;
+    }
+
+    public bool TryWriteLinear(ulong linear, ReadOnlySpan<byte> data)
+    {
+        for (var n = 0; n < data.Length; n++)
+        {
+            if (!TryTranslate(linear + (ulong)n, out var physical)) return false;
+            var host = Map.Find(physical, out _);
+            if (host == null) return false;
+            *host = data[n];
+            Code.Written(physical, 1);
+        }
+
+        return true;
+    }
+
+    /// <summary>Linear to physical without a trace.</summary>
+    public bool TryTranslate(ulong linear, out ulong physical) => PageWalk.Translate(_c, linear, Access.Read, false, false, out physical, out _, out _, true);
+
+    // What is not built.
+
+    internal void CountUndefined(Op* op)
+    {
+        var i = Operands.Of(op);
+        if (i != null && !i->IsInvalid && i->Mnemonic is not (Mnemonic.Ud0 or Mnemonic.Ud1 or Mnemonic.Ud2)) Count(i->Mnemonic.ToString());
+    }
+
+    internal void CountMsr(uint index) => Count($"MSR {index:x}");
+
+    private void Count(string what)
+    {
+        if (_unimplemented.Count > 1000) return;
+        if (!_unimplemented.TryGetValue(what, out var count)) Bus.Unimplemented(this, what);
+        _unimplemented[what] = count + 1;
+    }
+
+    /// <summary>What the guest asked for and is not there, with counts.</summary>
+    public IReadOnlyDictionary<string, ulong> Unimplemented => _unimplemented;
+
+    /// <summary>All that the guest can see of the vCPU.</summary>
+    public void State_(StateVisitor s)
+    {
+        var c = _c;
+        for (var r = 0; r < 16; r++) s.U64($"r{r}", ref c->R[r]);
+        s.U64("rip", ref c->Rip);
+        ulong flags = Flags.Get(c);
+        s.U64("rflags", ref flags);
+        Flags.SetArithmetic(c, (uint)flags & Flags.Arithmetic);
+        c->Eflags = ((uint)flags & ~Flags.Arithmetic) | 2;
+        for (var n = 0; n < 9; n++)
+        {
+            if (n == Segment.None) continue;
+            ref var segment = ref c->Seg[n];
+            s.U64($"seg{n}-base", ref segment.Base);
+            s.U32($"seg{n}-limit", ref segment.Limit);
+            s.U16($"seg{n}-selector", ref segment.Selector);
+            s.U16($"seg{n}-access", ref segment.Access);
+        }
+
+        s.U64("cr0", ref c->Cr0);
+        s.U64("cr2", ref c->Cr2);
+        s.U64("cr3", ref c->Cr3);
+        s.U64("cr4", ref c->Cr4);
+        s.U64("efer", ref c->Efer);
+        s.U64("gdt", ref c->GdtBase);
+        s.U64("idt", ref c->IdtBase);
+        s.U32("gdt-limit", ref c->GdtLimit);
+        s.U32("idt-limit", ref c->IdtLimit);
+        s.U64("star", ref c->Star);
+        s.U64("lstar", ref c->Lstar);
+        s.U64("cstar", ref c->Cstar);
+        s.U64("fmask", ref c->Fmask);
+        s.U64("kernel-gs", ref c->KernelGsBase);
+        s.U64("tsc-aux", ref c->TscAux);
+        s.U64("sysenter-cs", ref c->SysenterCs);
+        s.U64("sysenter-esp", ref c->SysenterEsp);
+        s.U64("sysenter-eip", ref c->SysenterEip);
+        s.U64("xcr0", ref c->Xcr0);
+        s.U32("mxcsr", ref c->Mxcsr);
+        for (var n = 0; n < 8; n++) s.U64($"dr{n}", ref c->Dr[n]);
+        for (var n = 0; n < 4; n++) s.U64($"pdpte{n}", ref c->Pdpte[n]);
+        s.Bytes("fx", new Span<byte>(CpuState.Fx(c), 512));
+        s.Bytes("ymm", new Span<byte>(CpuState.Ymm(c, 0), 512));
+        Msrs.State(s);
+    }
+
+    public void Dispose()
+    {
+        if (_c == null) return;
+        Map.Changed -= MapChanged;
+        Code.Remove(this);
+        NativeMemory.AlignedFree(_c->Tlbs);
+        NativeMemory.AlignedFree(_c->Jumps);
+        NativeMemory.AlignedFree(_c);
+        _c = null;
+        _self.Free();
+    }
+}
