@@ -8,6 +8,7 @@ using XenDM.Cpu.Fpu;
 using XenDM.Cpu.Interpreter;
 using XenDM.Cpu.Mmu;
 using XenDM.Cpu.State;
+using XenDM.Cpu.Supervisor;
 
 namespace XenDM.Cpu;
 
@@ -146,6 +147,15 @@ public sealed unsafe class X86Cpu : IDisposable
         DebugChanged();
     }
 
+    /// <summary>After registers were changed from outside: what is derived from them is computed anew.</summary>
+    public void Refresh()
+    {
+        for (var s = 0; s < 6; s++) Address.Prepare(ref _c->Seg[s]);
+        FlushTlb();
+        Segmentation.UpdateMode(_c);
+        DebugChanged();
+    }
+
     /// <summary>INIT: as reset, but caches, floating point state and MSRs stay (SDM 3, table 9-1).</summary>
     public void Init()
     {
@@ -157,6 +167,15 @@ public sealed unsafe class X86Cpu : IDisposable
         Marshal.Copy(fx, 0, (nint)CpuState.Fx(c), 1024);
         (c->Mxcsr, c->Xcr0) = (mxcsr, xcr0);
     }
+
+    /// <summary>Ends a halt.</summary>
+    public void Wake() => IsHalted = false;
+
+    /// <summary>Guest memory was changed from outside.</summary>
+    public void CodeWritten(ulong physical, int length) => Code.Written(physical, length);
+
+    /// <summary>Vector of the exception that began the last double or triple fault.</summary>
+    public int FirstException { get; private set; }
 
     /// <summary>A vCPU that waits for start-up.</summary>
     public void Park() => IsHalted = true;
@@ -356,6 +375,7 @@ public sealed unsafe class X86Cpu : IDisposable
     private bool Deliver(CpuState* c, int vector, EventKind kind, uint error, bool hasError)
     {
         if (!Segmentation.IsProtected(c)) hasError = false;
+        var first = vector;
         while (true)
         {
             if (Interrupts.Deliver(c, vector, kind, error, hasError))
@@ -364,6 +384,7 @@ public sealed unsafe class X86Cpu : IDisposable
                 return true;
             }
 
+            FirstException = first;
             if (vector == Vectors.Df && kind == EventKind.Exception) return false;
             int second = c->Vector;
             var firstContributes = kind == EventKind.Exception && Contributes(vector);
@@ -662,7 +683,7 @@ public sealed unsafe class X86Cpu : IDisposable
     public IReadOnlyDictionary<string, ulong> Unimplemented => _unimplemented;
 
     /// <summary>All that the guest can see of the vCPU.</summary>
-    public void State_(StateVisitor s)
+    public void Save(StateVisitor s)
     {
         var c = _c;
         for (var r = 0; r < 16; r++) s.U64($"r{r}", ref c->R[r]);

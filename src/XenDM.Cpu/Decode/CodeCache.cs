@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Runtime.InteropServices;
 using Iced.Intel;
 using XenDM.Cpu.Fpu;
+using XenDM.Cpu.Interpreter;
 using XenDM.Cpu.Mmu;
 using XenDM.Cpu.State;
 

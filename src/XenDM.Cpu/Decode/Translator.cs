@@ -3,6 +3,7 @@ using Iced.Intel;
 using XenDM.Cpu.Fpu;
 using XenDM.Cpu.Interpreter;
 using XenDM.Cpu.State;
+using XenDM.Cpu.Supervisor;
 
 namespace XenDM.Cpu.Decode;
 

@@ -51,6 +51,9 @@ internal sealed unsafe class HostCode : IDisposable
 {
     private const int Rax = 0, Rcx = 1, Rdx = 2, Rsp = 4, Rsi = 6, Rdi = 7, R8 = 8, R9 = 9, R10 = 10, R11 = 11;
 
+    /// <summary>The rest of the mask are condition codes of the x87.</summary>
+    private const RflagsBits Eflags = RflagsBits.OF | RflagsBits.SF | RflagsBits.ZF | RflagsBits.AF | RflagsBits.CF | RflagsBits.PF;
+
     private readonly ICodeMemory _memory;
     private readonly Dictionary<(ulong, ulong, byte), nint> _cache = [];
     private readonly InstructionInfoFactory _info = new();
@@ -95,7 +98,7 @@ internal sealed unsafe class HostCode : IDisposable
                 if (Reads(used.Access) || register.GetSize() < 4) gprRead |= bit;
                 if (Writes(used.Access)) gprWritten |= bit;
             }
-            else if (register.IsXMM() || register.IsYMM())
+            else if (register.IsVectorRegister())
             {
                 var bit = 1u << register.GetNumber();
                 if (register.GetNumber() > 15) return false;
@@ -121,9 +124,9 @@ internal sealed unsafe class HostCode : IDisposable
         }
 
         var vex = guest.Encoding == EncodingKind.VEX;
-        made.Arithmetic = unit is HostUnitKind.Sse or HostUnitKind.Avx && UsesMxcsr(guest.Mnemonic) ? (byte)1 : (byte)0;
-        made.FlagsOut = guest.RflagsModified != 0 ? (byte)1 : (byte)0;
-        made.FlagsIn = guest.RflagsRead != 0 ? (byte)1 : (byte)0;
+        made.Arithmetic = unit is HostUnitKind.Sse or HostUnitKind.Avx or HostUnitKind.Mmx && UsesMxcsr(guest.Mnemonic) ? (byte)1 : (byte)0;
+        made.FlagsOut = (guest.RflagsModified & Eflags) != 0 ? (byte)1 : (byte)0;
+        made.FlagsIn = (guest.RflagsRead & Eflags) != 0 ? (byte)1 : (byte)0;
 
         // RSP cannot be loaded: another register stands for it.
         var context = -1;

@@ -2,6 +2,7 @@ using System;
 using XenDM.Cpu.Interpreter;
 using XenDM.Cpu.Mmu;
 using XenDM.Cpu.State;
+using XenDM.Cpu.Supervisor;
 
 namespace XenDM.Cpu.Fpu;
 
@@ -66,7 +67,7 @@ internal static unsafe class HostUnit
         }
 
         if (host->FlagsIn != 0) c->StageFlags = Flags.GetArithmetic(c) | 2;
-        if (host->Unit <= HostUnitKind.Mmx)
+        if (host->Unit == HostUnitKind.X87)
         {
             if (!X87.Run(c, op, host, stage, linear)) return null;
         }
@@ -97,6 +98,8 @@ internal static unsafe class HostUnit
         // With exceptions unmasked nothing may change when one happens.
         var vectors = stackalloc byte[512];
         var registers = stackalloc ulong[16];
+        var fx = stackalloc byte[512];
+        Buffer.MemoryCopy(CpuState.Fx(c), fx, 512, 512);
         Buffer.MemoryCopy(CpuState.Ymm(c, 0), vectors, 512, 512);
         Buffer.MemoryCopy(c->R, registers, 128, 128);
         host->Code(c, stage);
@@ -113,6 +116,7 @@ internal static unsafe class HostUnit
         c->Mxcsr |= raised;
         Buffer.MemoryCopy(vectors, CpuState.Ymm(c, 0), 512, 512);
         Buffer.MemoryCopy(registers, c->R, 128, 128);
+        Buffer.MemoryCopy(fx, CpuState.Fx(c), 512, 512);
         Exits.Raise(c, op, (c->Cr4 & Control.Cr4OsXmmExcpt) != 0 ? Vectors.Xm : Vectors.Ud, 0);
         return false;
     }

@@ -3,6 +3,7 @@ using Iced.Intel;
 using XenDM.Cpu.Interpreter;
 using XenDM.Cpu.Mmu;
 using XenDM.Cpu.State;
+using XenDM.Cpu.Supervisor;
 
 namespace XenDM.Cpu.Fpu;
 
@@ -45,12 +46,6 @@ internal static unsafe class X87
     public static bool Run(CpuState* c, Op* op, HostOp* host, byte* stage, ulong linear)
     {
         var control = U16(c, Fcw);
-        if (host->Unit == HostUnitKind.Mmx)
-        {
-            host->Code(c, stage);
-            return true;
-        }
-
         if ((control & Exceptions) == Exceptions)
         {
             host->Code(c, stage);
@@ -118,11 +113,7 @@ internal static unsafe class X87
         switch (i->Mnemonic)
         {
             case Mnemonic.Fninit:
-                U16(c, Fcw) = 0x37f;
-                U16(c, Fsw) = 0;
-                U16(c, Ftw) = 0;
-                U16(c, Fop) = 0;
-                U64(c, Fip) = U64(c, Fdp) = 0;
+                Initialise(c);
                 return op + 1;
             case Mnemonic.Fnclex:
                 U16(c, Fsw) &= 0x7f00;
@@ -262,12 +253,19 @@ internal static unsafe class X87
             if (!Operands.WriteMemory(c, op, 8, (ulong)(bytes + (n * 10)), *(ulong*)r) || !Operands.WriteMemory(c, op, 2, (ulong)(bytes + (n * 10) + 8), *(ushort*)(r + 8))) return null;
         }
 
+        Initialise(c);
+        return op + 1;
+    }
+
+    /// <summary>FNINIT: the registers keep what they hold.</summary>
+    private static void Initialise(CpuState* c)
+    {
+        Rotate(c, -((U16(c, Fsw) >> 11) & 7));
         U16(c, Fcw) = 0x37f;
         U16(c, Fsw) = 0;
         U16(c, Ftw) = 0;
         U16(c, Fop) = 0;
         U64(c, Fip) = U64(c, Fdp) = 0;
-        return op + 1;
     }
 
     private static Op* Restore(CpuState* c, Op* op)

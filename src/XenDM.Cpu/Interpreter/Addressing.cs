@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using XenDM.Cpu.State;
+using XenDM.Cpu.Supervisor;
 
 namespace XenDM.Cpu.Interpreter;
 

@@ -1,6 +1,7 @@
 using XenDM.Cpu.State;
+using XenDM.Cpu.Supervisor;
 
-namespace XenDM.Cpu;
+namespace XenDM.Cpu.Interpreter;
 
 /// <summary>Ways out of the interpreter loop. All give null, which a handler returns.</summary>
 internal static unsafe class Exits

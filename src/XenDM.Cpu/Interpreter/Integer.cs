@@ -2,6 +2,7 @@ using System;
 using Iced.Intel;
 using XenDM.Cpu.Mmu;
 using XenDM.Cpu.State;
+using XenDM.Cpu.Supervisor;
 
 namespace XenDM.Cpu.Interpreter;
 
@@ -203,8 +204,8 @@ internal static unsafe class Integer
         if (!Operands.ReadForWrite(c, op, 0, size, out var a) || !Operands.Read(c, op, 1, size, out var b)) return null;
         var accumulator = Operands.Get(c, 0, size);
         var equal = accumulator == a;
-        // The destination is written either way.
-        if (!Operands.Write(c, op, 0, size, equal ? b : a)) return null;
+        // Memory is written either way; a register only when equal.
+        if ((equal || Operands.Of(op)->GetOpKind(0) != OpKind.Register) && !Operands.Write(c, op, 0, size, equal ? b : a)) return null;
         switch (size)
         {
             case 1: Sub.Run<byte>(c, accumulator, a); break;

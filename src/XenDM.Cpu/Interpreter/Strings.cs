@@ -1,6 +1,7 @@
 using System;
 using XenDM.Cpu.Mmu;
 using XenDM.Cpu.State;
+using XenDM.Cpu.Supervisor;
 
 namespace XenDM.Cpu.Interpreter;
 

@@ -1,5 +1,7 @@
 using System.Runtime.CompilerServices;
+using XenDM.Cpu.Interpreter;
 using XenDM.Cpu.State;
+using XenDM.Cpu.Supervisor;
 
 namespace XenDM.Cpu.Mmu;
 

@@ -1,4 +1,5 @@
 using XenDM.Cpu.State;
+using XenDM.Cpu.Supervisor;
 
 namespace XenDM.Cpu.Mmu;
 

@@ -1,7 +1,7 @@
 using XenDM.Cpu.Mmu;
 using XenDM.Cpu.State;
 
-namespace XenDM.Cpu;
+namespace XenDM.Cpu.Supervisor;
 
 /// <summary>Control, debug and model-specific registers.</summary>
 internal static unsafe class SystemRegisters

@@ -3,7 +3,7 @@ using XenDM.Cpu.Interpreter;
 using XenDM.Cpu.Mmu;
 using XenDM.Cpu.State;
 
-namespace XenDM.Cpu;
+namespace XenDM.Cpu.Supervisor;
 
 /// <summary>IN and OUT, and the I/O permission map (SDM 1, 18.5.2).</summary>
 internal static unsafe class PortAccess

@@ -2,7 +2,7 @@ using XenDM.Cpu.Interpreter;
 using XenDM.Cpu.Mmu;
 using XenDM.Cpu.State;
 
-namespace XenDM.Cpu;
+namespace XenDM.Cpu.Supervisor;
 
 /// <summary>Where an interrupt comes from; it decides about privilege checks, the EXT bit and flags.</summary>
 internal enum EventKind

@@ -1,6 +1,7 @@
 using System;
 using System.Runtime.Intrinsics.X86;
 using System.Text;
+using XenDM.Cpu.Supervisor;
 
 namespace XenDM.Cpu;
 

@@ -3,7 +3,7 @@ using XenDM.Cpu.Interpreter;
 using XenDM.Cpu.Mmu;
 using XenDM.Cpu.State;
 
-namespace XenDM.Cpu;
+namespace XenDM.Cpu.Supervisor;
 
 /// <summary>Far JMP, CALL, RET and IRET, with call gates and tasks (SDM 3, 5.8 and 6.12; SDM 2).</summary>
 internal static unsafe class FarTransfers

@@ -1,4 +1,4 @@
-namespace XenDM.Cpu;
+namespace XenDM.Cpu.Supervisor;
 
 /// <summary>Bits of control registers and model-specific registers (SDM 3, 2.5; SDM 4).</summary>
 internal static class Control

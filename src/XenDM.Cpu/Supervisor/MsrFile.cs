@@ -1,7 +1,7 @@
 using System.Collections.Generic;
 using XenDM.Core.State;
 
-namespace XenDM.Cpu;
+namespace XenDM.Cpu.Supervisor;
 
 /// <summary>
 /// Registers that only keep what was written: memory types, machine check, microcode and power states that guests poke (SDM 4, table 2-2).

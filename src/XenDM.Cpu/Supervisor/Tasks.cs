@@ -1,7 +1,7 @@
 using XenDM.Cpu.Mmu;
 using XenDM.Cpu.State;
 
-namespace XenDM.Cpu;
+namespace XenDM.Cpu.Supervisor;
 
 /// <summary>Hardware task switches (SDM 3, chapter 7).</summary>
 internal static unsafe class Tasks

@@ -2,7 +2,7 @@ using XenDM.Cpu.Interpreter;
 using XenDM.Cpu.Mmu;
 using XenDM.Cpu.State;
 
-namespace XenDM.Cpu;
+namespace XenDM.Cpu.Supervisor;
 
 /// <summary>Descriptors and segment registers (SDM 3, chapters 3 and 5).</summary>
 internal static unsafe class Segmentation
