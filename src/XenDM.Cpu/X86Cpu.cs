@@ -662,6 +662,9 @@ public sealed unsafe class X86Cpu : IDisposable
     /// <summary>Linear to physical without a trace.</summary>
     public bool TryTranslate(ulong linear, out ulong physical) => PageWalk.Translate(_c, linear, Access.Read, false, false, out physical, out _, out _, true);
 
+    /// <summary>Where the vCPU is, for log lines.</summary>
+    public string Describe() => $"{_c->Seg[Segment.Cs].Selector:x4}:{_c->Rip:x} (cr0 {_c->Cr0:x}, cr3 {_c->Cr3:x})";
+
     // What is not built.
 
     internal void CountUndefined(Op* op)

@@ -99,7 +99,7 @@ internal sealed class Host : IDisposable
         var machine = new Machine(_xen, _clock, on => _xen.Serving = on, _log);
         var platform = _options.MachineType != "pc";
         var board = new Board(new BoardOptions(platform, !_options.NoAcpi, _options.Cpus, _options.MaxCpus, serial, bootOrder, kernel?.MakeChip(_xen.Memory)), _xen, _clock, machine, machine, _log);
-        AttachDrives(board);
+        AttachDrives(board, _drives);
         machine.Install(board, _drives);
         if (Environment.ProcessorCount == 1) _loop.OthersWork = () => _drives.IsBusy;
         machine.Observers.Add(_target);
@@ -148,9 +148,9 @@ internal sealed class Host : IDisposable
         return order.Length > 3 ? order[..3] : order;
     }
 
-    private void AttachDrives(Board board)
+    internal static void AttachDrives(Board board, DriveTable drives)
     {
-        foreach (var drive in _drives!.All)
+        foreach (var drive in drives.All)
         {
             var spec = drive.Spec;
             var serial = spec.Serial.Length > 0 ? spec.Serial : $"XD{(spec.Channel * 2) + spec.Unit + 1:d5}";

@@ -4,6 +4,7 @@ using XenDM.CommandLine;
 using XenDM.Core.State;
 using XenDM.Hosting;
 using XenDM.Interop.Xen;
+using XenDM.Run;
 
 namespace XenDM;
 
@@ -19,7 +20,9 @@ internal static class Program
         xendm: a device model for Xen HVM guests. It is started by xl or libxl, with
             device_model_version="qemu-xen"
             device_model_override="/path/to/xendm"
-        in the guest's configuration, and takes qemu-xen's command line.
+        in the guest's configuration, and takes qemu-xen's command line. Without Xen,
+            xendm run --help
+        tells how to boot a guest on the embedded software machine.
         """;
 
     public static int Main(string[] arguments)
@@ -36,6 +39,7 @@ internal static class Program
             return 0;
         }
 
+        if (arguments[0] == "run") return RunCommand.Invoke(arguments[1..]);
         try
         {
             var options = QemuArguments.Parse(arguments);
@@ -67,5 +71,5 @@ internal static class Program
         }
     }
 
-    private static bool IsSetUpMistake(Exception e) => e is UsageException or XenException or StateException or IOException or UnauthorizedAccessException;
+    internal static bool IsSetUpMistake(Exception e) => e is UsageException or XenException or StateException or IOException or UnauthorizedAccessException;
 }

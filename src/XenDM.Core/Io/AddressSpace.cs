@@ -140,6 +140,9 @@ public sealed class AddressSpace
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Mask(int size) => ulong.MaxValue >> (64 - (8 * size));
 
+    /// <summary>Somebody answers the address.</summary>
+    public bool IsMapped(ulong address) => TryFind(address, out _, out _);
+
     private bool TryFind(ulong address, out ulong end, out RegionMapping mapping)
     {
         var windows = _windows;

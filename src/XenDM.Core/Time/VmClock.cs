@@ -31,6 +31,9 @@ public sealed class VmClock : IVmClock
         return timer;
     }
 
+    /// <summary>Told when a timer was armed that comes before all others: whoever runs the guest until the next deadline has to look again.</summary>
+    public Action? EarlierDeadline { get; set; }
+
     /// <summary>All timers, for <c>info timers</c>.</summary>
     public IReadOnlyList<VmTimer> Timers => _timers;
 
@@ -80,7 +83,11 @@ public sealed class VmClock : IVmClock
     {
         var old = timer.Deadline;
         timer.Deadline = deadline;
-        if (deadline < _next) _next = deadline;
+        if (deadline < _next)
+        {
+            _next = deadline;
+            EarlierDeadline?.Invoke();
+        }
         else if (old == _next) FindNext();
     }
 

@@ -51,10 +51,12 @@ public sealed class I440Fx : PciFunction
     private uint _configAddress;
 
     /// <param name="resetControl">Answers byte accesses to port 0xcf9, which lies inside CONFADD: the PIIX3's <see cref="Piix3Isa.ResetControl"/>.</param>
-    public I440Fx(IGuestMemory memory, IIoRegion? resetControl)
+    /// <param name="firmwareIds">The subsystem ids 1af4:1100 by which SeaBIOS, started without hvmloader, knows the board. Under Xen they are not there.</param>
+    public I440Fx(IGuestMemory memory, IIoRegion? resetControl, bool firmwareIds = false)
         : base("i440fx", 0x8086, 0x1237, 0x060000, 2, memory)
     {
         _resetControl = resetControl;
+        if (firmwareIds) SetSubsystem(0x1af4, 0x1100);
         SetDefault16(PciConstants.Command, PciConstants.CommandMemory | PciConstants.CommandMaster);
         SetWritable16(PciConstants.Command, 0x0140);
         SetDefault16(PciConstants.Status, 0x0280);

@@ -21,6 +21,10 @@ namespace XenDM.Devices.Chipset;
 public sealed class Piix4Pm : PciFunction
 {
     private const int Pmba = 0x40;
+    private const int Devactb = 0x58;
+
+    /// <summary>Bit 25 of DEVACTB.</summary>
+    private const byte DevactbApmcEnable = 0x02;
     private const int Pmregmisc = 0x80;
     private const byte PmIoEnable = 0x01;
     private const int Smbba = 0x90;
@@ -106,7 +110,8 @@ public sealed class Piix4Pm : PciFunction
     /// <param name="sci">The system control interrupt (ISA IRQ 9), driven by level.</param>
     /// <param name="powerButton">Presses the power button where PM1 status lives; null or false: nothing there can do it.</param>
     /// <param name="smbusBase">Where the firmware would have put the SMBus, as nothing in Xen's does.</param>
-    public Piix4Pm(IGuestMemory memory, IrqLine sci, IMachineControl control, Func<bool>? powerButton = null, ushort smbusBase = 0xb100)
+    /// <param name="smiConfigured">Firmware finds system management interrupts set up (DEVACTB.APMC_EN) and does not try: there is no such mode here.</param>
+    public Piix4Pm(IGuestMemory memory, IrqLine sci, IMachineControl control, Func<bool>? powerButton = null, ushort smbusBase = 0xb100, bool smiConfigured = false)
         : base("piix4-pm", 0x8086, 0x7113, 0x068000, 3, memory)
     {
         _sci = sci;
@@ -120,6 +125,7 @@ public sealed class Piix4Pm : PciFunction
 
         // CNTA to DEVRESJ: activity timers and trap ranges, which nothing here uses.
         for (var register = 0x44; register < 0x80; register++) SetWritable8(register, 0xff);
+        if (smiConfigured) SetDefault8(Devactb + 3, DevactbApmcEnable);
         SetWritable8(Pmregmisc, PmIoEnable);
         SetDefault32(Smbba, smbusBase | 1u);
         SetWritable16(Smbba, 0xfff0);

@@ -23,9 +23,11 @@ internal sealed class ProcessLog : IMachineLog, IDisposable
     private int _dropped;
     private int _bytesLeft = GuestBytesInAll;
 
-    public ProcessLog()
+    /// <param name="verbose">False: warnings only.</param>
+    public ProcessLog(bool verbose = true)
     {
         _logger = new LoggerConfiguration()
+            .MinimumLevel.Is(verbose ? Serilog.Events.LogEventLevel.Information : Serilog.Events.LogEventLevel.Warning)
             .WriteTo.Console(
                 standardErrorFromLevel: Serilog.Events.LogEventLevel.Verbose,
                 outputTemplate: "{Timestamp:yyyy-MM-dd HH:mm:ss.fff} {Level:u3} {Message:l}{NewLine}",

@@ -25,7 +25,9 @@ namespace XenDM.Machines;
 /// <param name="Serial">A backend for each of up to four ports; null leaves the port out.</param>
 /// <param name="BootOrder">Up to three of a, c, d, n.</param>
 /// <param name="KernelFiles">fw_cfg with a kernel to boot, or null for none.</param>
-internal sealed record BoardOptions(bool XenPlatform, bool Acpi, int OnlineCpus, int MaxCpus, IReadOnlyList<ICharBackend?> Serial, string BootOrder, FwCfg? KernelFiles);
+/// <param name="PowerButton">Presses the power button where PM1 status lives; null where only the hypervisor can.</param>
+/// <param name="FirmwareIds">SeaBIOS runs on the board without hvmloader.</param>
+internal sealed record BoardOptions(bool XenPlatform, bool Acpi, int OnlineCpus, int MaxCpus, IReadOnlyList<ICharBackend?> Serial, string BootOrder, FwCfg? KernelFiles, bool FirmwareIds = false, Func<bool>? PowerButton = null);
 
 /// <summary>
 /// The i440FX/PIIX3 PC that QEMU calls <c>xenfv</c>: the chips at the places where hvmloader, the ACPI tables and guests expect them (PCI
@@ -55,13 +57,13 @@ internal sealed class Board : IIrqSink, IUnplug
         Io = new IoDispatcher(Ports, Memory, Pci, ram);
 
         var isa = new Piix3Isa(hypervisor, control);
-        AddPci(new I440Fx(ram, isa.ResetControl), 0, 0);
+        AddPci(new I440Fx(ram, isa.ResetControl, options.FirmwareIds), 0, 0);
         AddPci(isa, 1, 0);
         Ide = new Piix3Ide("piix3-ide", ram, IsaLine(14), IsaLine(15), events, log);
         AddPci(Ide, 1, 1);
         if (options.Acpi)
         {
-            Pm = new Piix4Pm(ram, IsaLine(9), control);
+            Pm = new Piix4Pm(ram, IsaLine(9), control, options.PowerButton, smiConfigured: options.FirmwareIds);
             AddPci(Pm, 1, 3);
             Hotplug = new AcpiHotplug(Pm.RaiseGpe, Eject, options.OnlineCpus);
             Hotplug.MapPorts(Ports);

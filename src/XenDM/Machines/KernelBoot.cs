@@ -34,7 +34,7 @@ internal sealed class KernelBoot
     /// <summary>Opens the files and looks at the kernel.</summary>
     /// <returns>Null without <c>-kernel</c>.</returns>
     /// <exception cref="UsageException">A file cannot be read, or is no kernel.</exception>
-    public static KernelBoot? Open(QemuOptions options)
+    public static KernelBoot? Open(QemuOptions options, ulong lowLimit = LowMemoryLimit)
     {
         if (options.Kernel is null) return null;
         var kernel = Open("-kernel", options.Kernel, out var kernelLength);
@@ -49,7 +49,7 @@ internal sealed class KernelBoot
         }
 
         var ram = (ulong)options.MemoryMiB << 20;
-        var low = Math.Min(ram, LowMemoryLimit);
+        var low = Math.Min(ram, lowLimit);
         try
         {
             var image = LinuxKernelImage.Create(head, kernelLength, options.Append, initrdLength, low);
@@ -65,11 +65,17 @@ internal sealed class KernelBoot
     public FwCfg MakeChip(IGuestMemory memory)
     {
         var config = new FwCfg(memory);
+        AddTo(config);
+        config.AddFile("etc/e820", E820(_low, _high));
+        return config;
+    }
+
+    /// <summary>The kernel's items on a chip that has firmware's own already.</summary>
+    public void AddTo(FwCfg config)
+    {
         _image.AddTo(config, _kernel, _initrd);
         config.AddFile(RomFile, BootRom());
         config.AddFile("bootorder", Encoding.ASCII.GetBytes($"/rom@{RomFile}\n\0"));
-        config.AddFile("etc/e820", E820(_low, _high));
-        return config;
     }
 
     private static FileDescriptor Open(string option, string path, out long length)
@@ -104,7 +110,7 @@ internal sealed class KernelBoot
     }
 
     /// <summary>The RAM below and above 4 GiB: address, length and type 1.</summary>
-    private static byte[] E820(ulong low, ulong high)
+    public static byte[] E820(ulong low, ulong high)
     {
         var map = new byte[high > 0 ? 40 : 20];
         Entry(map, 0, low);

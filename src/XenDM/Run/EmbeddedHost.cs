@@ -1,0 +1,168 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using XenDM.Backends.Char;
+using XenDM.CommandLine;
+using XenDM.Core.Backends;
+using XenDM.Core.Hypervisor;
+using XenDM.Core.State;
+using XenDM.Core.Time;
+using XenDM.Devices.Firmware;
+using XenDM.Hosting;
+using XenDM.Hypervisor;
+using XenDM.Hypervisor.Embedded;
+using XenDM.Interop.Libc;
+using XenDM.Machines;
+using XenDM.Monitor;
+
+namespace XenDM.Run;
+
+/// <summary>Puts a process together that runs a guest on the embedded machine: the board of <see cref="Host"/> on another hypervisor.</summary>
+internal sealed class EmbeddedHost : IDisposable
+{
+    private readonly RunOptions _options;
+    private readonly ProcessLog _log;
+    private readonly EmbeddedMachine _embedded;
+    private readonly VmClock _clock;
+    private readonly PollLoop _loop;
+    private readonly CharBackendFactory _chardevs;
+    private readonly Stack<IDisposable> _resources = new();
+    private readonly TerminationSignals _signals;
+    private readonly FdSets _fds = new(static fd => Posix.Close(fd), Posix.Duplicate);
+    private readonly Machine _machine;
+    private readonly DriveTable _drives;
+    private int _status;
+
+    /// <exception cref="UsageException">Something that was asked for cannot be had.</exception>
+    public EmbeddedHost(RunOptions options, ProcessLog log)
+    {
+        _options = options;
+        _log = log;
+        var board = options.Board;
+        var kernel = KernelBoot.Open(board, GuestRam.HoleStart);
+        var firmware = ReadFirmware(options.Firmware);
+        var start = options.Icount ? 0 : (DateTime.UtcNow.Ticks - DateTime.UnixEpoch.Ticks) * 100;
+        _embedded = new EmbeddedMachine(new EmbeddedOptions((ulong)board.MemoryMiB << 20, board.Cpus, options.Cpu, firmware, options.Icount, options.Seed, start), log);
+        _clock = new VmClock(_embedded.TimeSource);
+        _embedded.Build(_clock);
+        _loop = new PollLoop(_clock);
+        _signals = new TerminationSignals();
+        _loop.Watch(_signals.Fd, FdEvents.Readable, _ => { _signals.Take(); Quit(0); });
+        _chardevs = new CharBackendFactory(_loop, log);
+        foreach (var chardev in board.Chardevs) _resources.Push(_chardevs.FromChardev(chardev.ToDictionary()));
+        var serial = new List<ICharBackend?>();
+        foreach (var spec in board.Serials)
+        {
+            var backend = _chardevs.FromSerial($"serial{serial.Count}", spec);
+            if (backend is not null) _resources.Push(backend);
+            serial.Add(backend);
+        }
+
+        _drives = new DriveTable(DriveSpec.FromOptions(board), _loop, log);
+        _machine = new Machine(_embedded, _clock, on => _embedded.Serving = on, log);
+        var config = new FwCfg(_embedded.Memory);
+        AddFirmwareItems(config);
+        kernel?.AddTo(config);
+        var chips = new Board(new BoardOptions(false, true, board.Cpus, board.Cpus, serial, board.BootOrder, config, FirmwareIds: true, PowerButton: PressPowerButton), _embedded, _clock, _machine, _machine, log);
+        chips.Ports.Map("debug console", DebugConsole.Port, 1, new DebugConsole(log));
+        chips.Memory.Map("no display", 0xa_0000, 0x2_0000, new Nothing(), priority: -1);
+        Host.AttachDrives(chips, _drives);
+        _machine.Install(chips, _drives);
+        _embedded.Attach(_machine);
+        _embedded.Ended = Ended;
+        _embedded.TripleFault = _machine.ResetByMonitor;
+        chips.Reset(ResetKind.Cold);
+        _embedded.Reset();
+        PresetBootOrder(board.BootOrder);
+        AttachMonitors(board);
+    }
+
+    /// <summary>Runs until the guest or the user ends it.</summary>
+    /// <returns>Exit status: 0 after a power-off.</returns>
+    public int Run()
+    {
+        _machine.Continue();
+        _embedded.Run(_loop);
+        return _status;
+    }
+
+    private void AttachMonitors(QemuOptions board)
+    {
+        if (board.Monitors.Count == 0) return;
+        var target = new MonitorTarget(board, _chardevs, _loop, _ => Quit(0)) { Machine = _machine };
+        var events = new QmpEvents(static () => (DateTimeOffset.UtcNow.ToUnixTimeSeconds(), DateTimeOffset.UtcNow.Microsecond));
+        target.Events = events;
+        _machine.Observers.Add(target);
+        var commands = new QmpCommands(target, _fds, static fd => Posix.Close(fd));
+        foreach (var monitor in board.Monitors)
+        {
+            var session = new QmpSession(_chardevs.All[monitor.Require("chardev")], commands);
+            events.Add(session);
+            _resources.Push(session);
+        }
+    }
+
+    private bool PressPowerButton()
+    {
+        _embedded.PmTimer.PressPowerButton();
+        return true;
+    }
+
+    private void Ended(ShutdownReason reason)
+    {
+        if (reason == ShutdownReason.Reboot && !_options.NoReboot) return;
+        Quit(reason == ShutdownReason.Crash ? 1 : 0);
+    }
+
+    private void Quit(int status)
+    {
+        _status = status;
+        foreach (var cpu in _embedded.Cpus) _log.Info("exit", $"vCPU {cpu.Index} {(cpu.IsHalted ? "halted" : "running")} at {cpu.Describe()} after {cpu.Instructions} instructions");
+        _embedded.Stop();
+        _loop.Stop();
+    }
+
+    private static byte[] ReadFirmware(string path)
+    {
+        try
+        {
+            var image = File.ReadAllBytes(path);
+            if (image.Length is < 4096 or > 16 << 20) throw new UsageException("--firmware", $"'{path}' has {image.Length} bytes; a BIOS has between 4 KiB and 16 MiB");
+            return image;
+        }
+        catch (IOException e)
+        {
+            throw new UsageException("--firmware", $"'{path}' cannot be read: {e.Message}");
+        }
+    }
+
+    /// <summary>What SeaBIOS asks the board for (src/fw/paravirt.c of SeaBIOS reads these keys).</summary>
+    private void AddFirmwareItems(FwCfg config)
+    {
+        const ushort keyCpus = 5, keyMaxCpus = 0xf;
+        config.AddU16(keyCpus, (ushort)_options.Board.Cpus);
+        config.AddU16(keyMaxCpus, (ushort)_options.Board.MaxCpus);
+        config.AddFile("etc/e820", KernelBoot.E820(_embedded.Ram.Low, _embedded.Ram.High));
+        config.AddFile("etc/show-boot-menu", new byte[8]);
+    }
+
+    /// <summary>The boot order lies in the battery-backed RAM (cells 0x3d and 0x38 of the Bochs BIOS, which SeaBIOS reads too).</summary>
+    private void PresetBootOrder(string order)
+    {
+        Span<byte> devices = stackalloc byte[3];
+        for (var n = 0; n < Math.Min(3, order.Length); n++) devices[n] = order[n] switch { 'a' => (byte)1, 'c' => (byte)2, 'd' => (byte)3, _ => (byte)4 };
+        _embedded.Rtc.Preset(0x3d, (byte)(devices[0] | (devices[1] << 4)));
+        _embedded.Rtc.Preset(0x38, (byte)(devices[2] << 4));
+    }
+
+    public void Dispose()
+    {
+        _drives.Flush(_log);
+        _drives.Dispose();
+        while (_resources.TryPop(out var resource)) resource.Dispose();
+        _fds.Dispose();
+        _signals.Dispose();
+        _loop.Dispose();
+        _embedded.Dispose();
+    }
+}
