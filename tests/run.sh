@@ -1,6 +1,6 @@
 #!/bin/bash
 # run.sh [--quick] - installs what is missing, builds, checks the formatting, runs all tests, the fuzz runner with fixed seeds, the firmware
-# check and the scenarios on real Xen (tests/XenLab). The last line is "N passed, N failed, N skipped"; the status is 0 when nothing failed.
+# check, real guests on the embedded machine, and the scenarios on real Xen (tests/XenLab). The last line is "N passed, N failed, N skipped"; the status is 0 when nothing failed.
 # --quick leaves out real Xen.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -57,6 +57,14 @@ done
 
 note "publish"
 if src/publish.sh "$out/publish" >"$out/publish.log" 2>&1; then tail -1 "$out/publish.log"; pass publish; else tail -30 "$out/publish.log"; fail publish; finish; fi
+
+note "real guests on the embedded machine"
+tests/Embedded/run.sh "$out/publish/xendm" 2>&1 | tee "$out/guests.log" | grep -vE '^[0-9]+ passed'
+if grep -qE '^[0-9]+ passed' "$out/guests.log"; then
+  passed=$((passed + $(grep -c '^PASS ' "$out/guests.log"))); failed=$((failed + $(grep -c '^FAIL ' "$out/guests.log"))); skipped=$((skipped + $(grep -c '^SKIP ' "$out/guests.log")))
+else
+  fail "the guests' run did not end"
+fi
 
 if [ $quick = 1 ]; then skip "real Xen: --quick"; finish; fi
 note "real Xen"

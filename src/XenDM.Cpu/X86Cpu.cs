@@ -106,6 +106,17 @@ public sealed unsafe class X86Cpu : IDisposable
     /// <summary>Power-on state.</summary>
     public void Reset()
     {
+        X87.Reset(_c);
+        new Span<byte>(CpuState.Ymm(_c, 0), 512).Clear();
+        _c->Mxcsr = 0x1f80;
+        _c->Xcr0 = 1;
+        Msrs.Reset();
+        Init();
+    }
+
+    /// <summary>INIT: as reset, but floating point state, memory types and the like stay (SDM 3, table 9-1).</summary>
+    public void Init()
+    {
         var c = _c;
         for (var r = 0; r < 24; r++) c->R[r] = 0;
         c->R[2] = 0x600;
@@ -133,15 +144,10 @@ public sealed unsafe class X86Cpu : IDisposable
         for (var n = 0; n < 8; n++) c->Dr[n] = 0;
         c->Dr[6] = 0xffff_0ff0;
         c->Dr[7] = 0x400;
-        c->Xcr0 = 1;
-        c->Mxcsr = 0x1f80;
         for (var n = 0; n < 4; n++) c->Pdpte[n] = 0;
-        X87.Reset(c);
-        new Span<byte>(CpuState.Ymm(c, 0), 512).Clear();
         c->Shadow = 0;
         IsHalted = false;
         _nmiPending = _nmiBlocked = _debugPending = false;
-        Msrs.Reset();
         FlushTlb();
         Segmentation.UpdateMode(c);
         DebugChanged();
@@ -156,16 +162,11 @@ public sealed unsafe class X86Cpu : IDisposable
         DebugChanged();
     }
 
-    /// <summary>INIT: as reset, but caches, floating point state and MSRs stay (SDM 3, table 9-1).</summary>
-    public void Init()
+    /// <summary>PAUSE ends the turn of this vCPU.</summary>
+    public bool YieldsOnPause
     {
-        var c = _c;
-        var fx = new byte[1024];
-        Marshal.Copy((nint)CpuState.Fx(c), fx, 0, 1024);
-        var (mxcsr, xcr0) = (c->Mxcsr, c->Xcr0);
-        Reset();
-        Marshal.Copy(fx, 0, (nint)CpuState.Fx(c), 1024);
-        (c->Mxcsr, c->Xcr0) = (mxcsr, xcr0);
+        get => _c->YieldOnPause != 0;
+        set => _c->YieldOnPause = value ? 1 : 0;
     }
 
     /// <summary>Ends a halt.</summary>
@@ -277,6 +278,8 @@ public sealed unsafe class X86Cpu : IDisposable
                 case ExitKind.Halt:
                     IsHalted = true;
                     break;
+                case ExitKind.Yield:
+                    return RunResult.Slice;
                 default:
                     break;
             }

@@ -36,10 +36,12 @@ public sealed class LocalApic : IDevice, IIoRegion
     private ulong _tscDeadline;
     private bool _lint0, _extInt;
 
+    /// <param name="apicId">2 × vCPU under hvmloader, as Xen has it; SeaBIOS's own ACPI tables number them from 0 on.</param>
     /// <param name="acknowledgePic">The acknowledge cycle that an ExtINT forwards to the 8259A.</param>
-    public LocalApic(int cpu, ApicBus bus, IVmClock clock, ILocalApicCpu target, Func<int> acknowledgePic)
+    public LocalApic(int cpu, uint apicId, ApicBus bus, IVmClock clock, ILocalApicCpu target, Func<int> acknowledgePic)
     {
         _cpu = cpu;
+        ApicId = apicId;
         _bus = bus;
         _clock = clock;
         _target = target;
@@ -52,7 +54,7 @@ public sealed class LocalApic : IDevice, IIoRegion
     public string Id => $"lapic{_cpu}";
 
     /// <summary>The id as CPUID reports it.</summary>
-    public uint ApicId => (uint)_cpu * 2;
+    public uint ApicId { get; }
 
     /// <summary>Address of the register page.</summary>
     public ulong Base => _base & 0xff_ffff_f000;

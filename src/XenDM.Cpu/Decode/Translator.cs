@@ -185,7 +185,9 @@ internal sealed unsafe class Translator
         op->Aux = (byte)a;
         switch (i.Mnemonic)
         {
-            case Mnemonic.Nop or Mnemonic.Pause or Mnemonic.Endbr32 or Mnemonic.Endbr64 or Mnemonic.Lfence or Mnemonic.Mfence or Mnemonic.Sfence or Mnemonic.Reservednop
+            case Mnemonic.Pause:
+                return Set(op, (Handler)(&Integer.Pause));
+            case Mnemonic.Nop or Mnemonic.Endbr32 or Mnemonic.Endbr64 or Mnemonic.Lfence or Mnemonic.Mfence or Mnemonic.Sfence or Mnemonic.Reservednop
                 or Mnemonic.Prefetchnta or Mnemonic.Prefetcht0 or Mnemonic.Prefetcht1 or Mnemonic.Prefetcht2 or Mnemonic.Prefetch or Mnemonic.Prefetchw:
                 return Set(op, (Handler)(&Integer.Nop));
             case Mnemonic.Imul:

@@ -490,6 +490,8 @@ internal static unsafe class Integer
 
     public static Op* Nop(CpuState* c, Op* op) => op + 1;
 
+    public static Op* Pause(CpuState* c, Op* op) => c->YieldOnPause == 0 ? op + 1 : Exits.AfterInstruction(c, op, ExitKind.Yield);
+
     /// <summary>An indirect near branch outside 64-bit mode, or with a 16-bit operand.</summary>
     public static Op* JumpIndirect(CpuState* c, Op* op)
     {

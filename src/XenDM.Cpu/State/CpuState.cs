@@ -112,6 +112,9 @@ public unsafe struct CpuState
     /// <summary>The guest's MXCSR with all exceptions masked and no flags, while such an instruction runs; its flags afterwards.</summary>
     public uint StageMxcsr;
 
+    /// <summary>Not 0 where other vCPUs take turns on the same thread: PAUSE ends the turn, or whoever waits for a lock would wait a whole slice.</summary>
+    public int YieldOnPause;
+
     /// <summary>Not 0 while a debugger watches memory.</summary>
     public int Debugged;
 
@@ -145,6 +148,9 @@ public enum ExitKind
 
     /// <summary>Nothing to report: look up the code at <see cref="CpuState.Rip"/>.</summary>
     Continue,
+
+    /// <summary>The vCPU waits for another one; <see cref="CpuState.Rip"/> is the next instruction.</summary>
+    Yield,
 
     /// <summary>HLT was executed; <see cref="CpuState.Rip"/> is after it.</summary>
     Halt,

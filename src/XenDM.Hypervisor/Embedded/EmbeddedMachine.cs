@@ -70,7 +70,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
         _tscOffset = new long[options.Cpus];
         _waitsForStartup = new bool[options.Cpus];
         var features = new CpuFeatures(options.Model, options.Cpus);
-        for (var n = 0; n < options.Cpus; n++) _cpus[n] = new X86Cpu(n, features, _ram.Map, _code, this);
+        for (var n = 0; n < options.Cpus; n++) _cpus[n] = new X86Cpu(n, features, _ram.Map, _code, this) { YieldsOnPause = options.Cpus > 1 };
     }
 
     /// <summary>Nanoseconds for the machine's clock.</summary>
@@ -84,7 +84,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
         Bus = new ApicBus();
         for (var n = 0; n < _apics.Length; n++)
         {
-            _apics[n] = new LocalApic(n, Bus, clock, this, AcknowledgePic);
+            _apics[n] = new LocalApic(n, (uint)n, Bus, clock, this, AcknowledgePic);
             _devices.Add(_apics[n]);
         }
 
@@ -145,6 +145,33 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
         var sum = 0ul;
         foreach (var cpu in _cpus) sum += cpu.Instructions;
         return sum;
+    }
+
+    /// <summary>A hash of everything that the guest can see: RAM, vCPUs, the platform's chips and the board's.</summary>
+    public string HashState(IEnumerable<IDevice> board)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        var page = new byte[1 << 20];
+        for (ulong at = 0; at < _options.MemoryBytes; at += (ulong)page.Length)
+        {
+            var length = (int)Math.Min((ulong)page.Length, _options.MemoryBytes - at);
+            _ram.CopyOut(at, page.AsSpan(0, length));
+            hash.AppendData(page, 0, length);
+        }
+
+        foreach (var cpu in _cpus) hash.AppendData(System.Text.Encoding.UTF8.GetBytes(StateDumper.Dump(new CpuDevice(cpu))));
+        foreach (var device in _devices) hash.AppendData(System.Text.Encoding.UTF8.GetBytes(StateDumper.Dump(device)));
+        foreach (var device in board) hash.AppendData(System.Text.Encoding.UTF8.GetBytes(StateDumper.Dump(device)));
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    private sealed class CpuDevice(X86Cpu cpu) : IDevice
+    {
+        public string Id => $"cpu{cpu.Index}";
+
+        public void Reset(ResetKind kind) => cpu.Reset();
+
+        public void State(StateVisitor s) => cpu.Save(s);
     }
 
     public void Attach(IRequestHandler handler) => _handler = handler;

@@ -51,6 +51,13 @@ public sealed class GuestRam : IGuestMemory, IDisposable
 
     private void MapRam(ulong gpa, ulong bytes, ulong offset) => Map.Map(gpa >> PhysicalMap.PageBits, bytes >> PhysicalMap.PageBits, _host + (nint)offset, true);
 
+    /// <summary>Copies RAM by its place in the host mapping, holes left out.</summary>
+    public void CopyOut(ulong offset, Span<byte> destination)
+    {
+        if (offset > _bytes || (ulong)destination.Length > _bytes - offset) throw new ArgumentOutOfRangeException(nameof(offset));
+        HostMemory.CopyFrom(_host + (nint)offset, destination);
+    }
+
     /// <summary>Fills all of it with zeros, as power-on leaves it for our guests.</summary>
     public void Clear() => Posix.Advise(_host, (nuint)_bytes, MemoryAdvice.DontNeed);
 

@@ -83,6 +83,7 @@ internal sealed class EmbeddedHost : IDisposable
     {
         _machine.Continue();
         _embedded.Run(_loop);
+        if (_options.Hash) Console.WriteLine($"state {_embedded.HashState(_machine.Board.Devices)}");
         return _status;
     }
 
@@ -144,6 +145,8 @@ internal sealed class EmbeddedHost : IDisposable
         config.AddU16(keyMaxCpus, (ushort)_options.Board.MaxCpus);
         config.AddFile("etc/e820", KernelBoot.E820(_embedded.Ram.Low, _embedded.Ram.High));
         config.AddFile("etc/show-boot-menu", new byte[8]);
+        // Interrupt 0 is input 2 of the I/O APIC: SeaBIOS's MADT says so only when told.
+        config.AddFile("etc/irq0-override", [1, 0, 0, 0, 0, 0, 0, 0]);
     }
 
     /// <summary>The boot order lies in the battery-backed RAM (cells 0x3d and 0x38 of the Bochs BIOS, which SeaBIOS reads too).</summary>

@@ -39,7 +39,8 @@ internal static class RunCommand
         Option<int> seed = new("--seed") { Description = "of the random numbers with --clock icount" };
         Option<string?> display = new("--display") { Description = "none", DefaultValueFactory = static _ => "none" };
         Option<bool> log = new("--log") { Description = "say on standard error what the machine does" };
-        RootCommand command = new(Examples) { memory, cpus, cpu, disks, cdrom, kernel, initrd, append, firmware, boot, serial, qmp, noReboot, clock, seed, display, log };
+        Option<bool> hash = new("--hash") { Description = "print a hash of memory, vCPUs and devices at the end" };
+        RootCommand command = new(Examples) { memory, cpus, cpu, disks, cdrom, kernel, initrd, append, firmware, boot, serial, qmp, noReboot, clock, seed, display, log, hash };
         command.SetAction(parsed =>
         {
             try
@@ -68,7 +69,7 @@ internal static class RunCommand
                 var time = parsed.GetValue(clock);
                 if (time is not ("real" or "icount")) throw new UsageException("--clock", $"'{time}' must be real or icount");
                 var options = new RunOptions(QemuArguments.Parse([.. board]), RunOptions.Model(parsed.GetValue(cpu)!), RunOptions.FindFirmware(parsed.GetValue(firmware)), time == "icount", parsed.GetValue(seed),
-                    parsed.GetValue(noReboot), parsed.GetValue(log));
+                    parsed.GetValue(noReboot), parsed.GetValue(log), parsed.GetValue(hash));
                 using var processLog = new ProcessLog(options.Verbose);
                 using var host = new EmbeddedHost(options, processLog);
                 return host.Run();

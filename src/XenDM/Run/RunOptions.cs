@@ -9,8 +9,9 @@ namespace XenDM.Run;
 /// <param name="Board">What the board needs, in the form of a QEMU-style command line.</param>
 /// <param name="Firmware">Path of the BIOS image.</param>
 /// <param name="Icount">Guest time is a function of the instructions that ran.</param>
+/// <param name="Hash">The state of the whole machine is hashed at the end.</param>
 /// <param name="NoReboot">The process ends when the guest resets.</param>
-internal sealed record RunOptions(QemuOptions Board, CpuModel Cpu, string Firmware, bool Icount, int Seed, bool NoReboot, bool Verbose)
+internal sealed record RunOptions(QemuOptions Board, CpuModel Cpu, string Firmware, bool Icount, int Seed, bool NoReboot, bool Verbose, bool Hash)
 {
     private static readonly string[] s_firmware = ["/usr/share/seabios/bios-256k.bin", "/usr/share/qemu/bios-256k.bin"];
 

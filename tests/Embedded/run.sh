@@ -1,0 +1,106 @@
+#!/bin/bash
+# run.sh XENDM [GUEST...] - boots real guests on the embedded machine and talks to their shells on the serial line. The guests are those of XenLab
+# (tests/XenLab/build.sh makes and caches them). One line a guest, PASS or FAIL with the reason; then a count. The status is 0 when none failed.
+set -uo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+export PATH=$PATH:/usr/sbin:/sbin
+[ $# -ge 1 ] || { echo "usage: run.sh XENDM [GUEST...]" >&2; exit 2; }
+xendm=$(realpath "$1")
+shift
+guests=("$@")
+[ ${#guests[@]} -gt 0 ] || guests=(direct smp disk cd icount)
+lab=$("$here/../XenLab/build.sh") || { echo "FAIL guests: the images could not be built"; exit 1; }
+tmp=$(mktemp -d)
+pid=
+cleanup() { [ -z "$pid" ] || kill "$pid" 2>/dev/null; rm -rf "$tmp"; }
+trap cleanup EXIT
+image() { [ -e "$tmp/$1" ] || debugfs -R "dump /$1 $tmp/$1" "$lab/data.ext4" 2>/dev/null; echo "$tmp/$1"; }
+[ -e /usr/share/seabios/bios-256k.bin ] || apt-get install -y -qq --no-install-recommends seabios >/dev/null 2>&1
+
+fail() { echo "FAIL $guest: $*"; tail -5 "$tmp/$guest.log" | sed 's/^/    /'; failed=$((failed + 1)); stop; return 1; }
+stop() { [ -z "$pid" ] || kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; pid=; exec 3<&- 4>&-; }
+# boot ARGUMENTS...: starts the machine; its serial line is on descriptors 3 (out of the guest) and 4 (into it).
+boot() {
+  rm -f "$tmp/in" "$tmp/out"
+  mkfifo "$tmp/in" "$tmp/out"
+  : >"$tmp/$guest.log"
+  "$xendm" run "$@" <"$tmp/in" >"$tmp/out" 2>"$tmp/$guest.err" &
+  pid=$!
+  exec 4>"$tmp/in" 3<"$tmp/out"
+}
+# expect PATTERN SECONDS: the first line that matches, in $line.
+expect() {
+  local end=$((SECONDS + $2))
+  while [ $SECONDS -lt $end ] && IFS= read -r -t $((end - SECONDS)) line <&3; do
+    line=${line%$'\r'}
+    echo "$line" >>"$tmp/$guest.log"
+    [[ $line =~ $1 ]] && return 0
+  done
+  return 1
+}
+# ask COMMAND SECONDS: its output in $reply, status returned.
+number=0
+ask() {
+  number=$((number + 1))
+  echo "$number $1" >&4
+  expect "^#$number:" "$2" || return 124
+  reply=${line#*:}
+  local status=${reply%%:*}
+  reply=${reply#*:}
+  return "$status"
+}
+# off: the guest switches itself off and the process ends with status 0.
+off() {
+  echo "99 poweroff -f" >&4
+  local n
+  for n in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+  kill -0 "$pid" 2>/dev/null && { fail 'does not power off'; return 1; }
+  wait "$pid"
+  local status=$?
+  pid=
+  exec 3<&- 4>&-
+  [ $status = 0 ] || { echo "FAIL $guest: status $status after power-off"; failed=$((failed + 1)); return 1; }
+}
+clean() {
+  ask 'dmesg | grep -ciE "oops|BUG:|tsc: Marking|unstable|lost interrupt|nobody cared|soft lockup|Call Trace"' 30
+  [ "$reply" = 0 ] || { ask 'dmesg | grep -iE "oops|BUG:|unstable|lost interrupt|nobody cared|Call Trace" | head -3' 30; fail "the kernel complains: $reply"; return 1; }
+}
+pass() { echo "PASS $guest ($((SECONDS - from)) s)"; passed=$((passed + 1)); }
+
+passed=0 failed=0
+kernel=(--kernel "$(image vmlinuz)" --initrd "$(image initramfs)")
+for guest in "${guests[@]}"; do
+  from=$SECONDS
+  case $guest in
+    direct)
+      boot "${kernel[@]}" --append "console=ttyS0 nokaslr"
+      expect '^UP' 150 || { fail 'did not reach its shell'; continue; }
+      clean && ask 'grep -c ^processor /proc/cpuinfo' 20 && [ "$reply" = 1 ] || { [ -z "$pid" ] || fail "one CPU expected, got $reply"; continue; }
+      off && pass ;;
+    smp)
+      boot "${kernel[@]}" --cpus 4 --append "console=ttyS0 nokaslr"
+      expect '^UP' 200 || { fail 'did not reach its shell'; continue; }
+      clean && ask 'grep -c ^processor /proc/cpuinfo' 30 && [ "$reply" = 4 ] || { [ -z "$pid" ] || fail "four CPUs expected, got $reply"; continue; }
+      off && pass ;;
+    disk)
+      boot --disk "$(image disk.img)" --disk "$(image data.img)"
+      expect '^UP' 150 || { fail 'did not reach its shell'; continue; }
+      clean || continue
+      ask 'md5sum </dev/sdb || md5sum </dev/hdb' 120
+      [ "${reply%% *}" = "$(md5sum <"$tmp/data.img" | cut -d' ' -f1)" ] || { fail "wrong sum of the data disk: $reply"; continue; }
+      off && pass ;;
+    cd)
+      boot --cdrom "$(image boot.iso)" --boot d
+      expect '^UP' 150 || { fail 'did not reach its shell'; continue; }
+      clean || continue
+      off && pass ;;
+    icount)
+      # The same inputs give the same run: state hashes of two runs agree.
+      for n in 1 2; do "$xendm" run "${kernel[@]}" --append "console=ttyS0 nokaslr panic=-1 rdinit=/nothing" --clock icount --no-reboot --hash --serial "file:$tmp/icount.$n" >"$tmp/hash.$n" 2>"$tmp/$guest.err" </dev/null; done
+      [ -s "$tmp/hash.1" ] && cmp -s "$tmp/hash.1" "$tmp/hash.2" && cmp -s "$tmp/icount.1" "$tmp/icount.2" || { cp "$tmp/icount.1" "$tmp/$guest.log"; fail "two runs differ: $(cat "$tmp/hash.1" "$tmp/hash.2")"; continue; }
+      pass ;;
+    *) echo "no guest $guest" >&2; exit 2 ;;
+  esac
+done
+echo "$passed passed, $failed failed, 0 skipped"
+[ $failed = 0 ]
