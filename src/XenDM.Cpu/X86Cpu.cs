@@ -273,6 +273,8 @@ public sealed unsafe class X86Cpu : IDisposable
             switch (c->Exit)
             {
                 case ExitKind.Exception:
+                    // Counted, or a handler that faults for ever would never use its slice up.
+                    c->Budget--;
                     if (!Raise(c)) return RunResult.Shutdown;
                     break;
                 case ExitKind.Halt:
@@ -306,7 +308,9 @@ public sealed unsafe class X86Cpu : IDisposable
             if (next != null) c->Rip = Exits.MaskIp(c, c->R[CpuState.BlockIpRegister] + next->Ip);
         }
 
+        // An exit that was asked for meanwhile is remembered apart from the budget.
         c->Budget = before - 1;
+        c->BudgetHeld = 0;
         switch (c->Exit)
         {
             case ExitKind.Exception:

@@ -71,6 +71,15 @@ internal static unsafe class HostUnit
         {
             if (!X87.Run(c, op, host, stage, linear)) return null;
         }
+        else if (host->Unit == HostUnitKind.Mmx)
+        {
+            // The host must not find an x87 exception that is pending and unmasked: with CR0.NE clear the guest may go on in spite of one.
+            var control = X87.MaskExceptions(c);
+            var done = host->Arithmetic == 0 || RunArithmetic(c, op, host, stage);
+            if (host->Arithmetic == 0) host->Code(c, stage);
+            X87.RestoreControl(c, control);
+            if (!done) return null;
+        }
         else if (host->Arithmetic != 0)
         {
             if (!RunArithmetic(c, op, host, stage)) return null;

@@ -91,6 +91,20 @@ internal static unsafe class X87
         return true;
     }
 
+    /// <summary>Masks all exceptions; gives the guest's control word.</summary>
+    public static ushort MaskExceptions(CpuState* c)
+    {
+        var control = U16(c, Fcw);
+        U16(c, Fcw) = (ushort)(control | Exceptions);
+        return control;
+    }
+
+    public static void RestoreControl(CpuState* c, ushort control)
+    {
+        U16(c, Fcw) = control;
+        UpdateSummary(c);
+    }
+
     private static void Note(CpuState* c, Op* op, ulong linear)
     {
         U64(c, Fip) = Exits.Ip(c, op);

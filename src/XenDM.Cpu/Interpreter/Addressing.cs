@@ -17,7 +17,7 @@ internal readonly struct Long : IAddressing
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static unsafe bool Linear(CpuState* c, Op* op, int size, bool write, out ulong linear)
     {
-        linear = Address.Effective(c, op) + c->Seg[op->Seg].Base;
+        linear = Address.Effective(c, op) + CpuState.SegmentAt(c, op->Seg)->Base;
         return true;
     }
 }
@@ -28,7 +28,7 @@ internal readonly struct Long32 : IAddressing
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static unsafe bool Linear(CpuState* c, Op* op, int size, bool write, out ulong linear)
     {
-        linear = (uint)Address.Effective(c, op) + c->Seg[op->Seg].Base;
+        linear = (uint)Address.Effective(c, op) + CpuState.SegmentAt(c, op->Seg)->Base;
         return true;
     }
 }
@@ -59,9 +59,9 @@ internal static unsafe class Address
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool Segmented(CpuState* c, Op* op, uint offset, int segment, int size, bool write, out ulong linear)
     {
-        ref var s = ref c->Seg[segment];
-        linear = (uint)(s.Base + offset);
-        return (ulong)offset + (ulong)(size - 1) <= (write ? s.WriteMax : s.ReadMax) || SegmentedSlow(c, op, offset, segment, size, write);
+        var s = CpuState.SegmentAt(c, segment);
+        linear = (uint)(s->Base + offset);
+        return (ulong)offset + (ulong)(size - 1) <= (write ? s->WriteMax : s->ReadMax) || SegmentedSlow(c, op, offset, segment, size, write);
     }
 
     private static bool SegmentedSlow(CpuState* c, Op* op, uint offset, int segment, int size, bool write)

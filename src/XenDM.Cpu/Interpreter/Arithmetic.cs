@@ -182,7 +182,18 @@ internal static unsafe class Arithmetic
 
     public static Op* RegMem<TOp, T, TA>(CpuState* c, Op* op) where TOp : struct, IBinary where T : unmanaged where TA : struct, IAddressing
     {
-        if (!TA.Linear(c, op, sizeof(T), false, out var at) || !Memory.Read<T>(c, op, at, out var b)) return null;
+        if (!TA.Linear(c, op, sizeof(T), false, out var at)) return null;
+        var host = Memory.ForRead<T>(c, at);
+        if (host == null) return RegMemSlow<TOp, T>(c, op, at);
+        var r = TOp.Run<T>(c, Width.Reg<T>(c, op->Dst), Width.Load<T>(host));
+        if (TOp.Stores) Width.SetReg<T>(c, op->Dst, r);
+        return op + 1;
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static Op* RegMemSlow<TOp, T>(CpuState* c, Op* op, ulong at) where TOp : struct, IBinary where T : unmanaged
+    {
+        if (!Memory.ReadSlow(c, op, at, sizeof(T), out var b)) return null;
         var r = TOp.Run<T>(c, Width.Reg<T>(c, op->Dst), b);
         if (TOp.Stores) Width.SetReg<T>(c, op->Dst, r);
         return op + 1;
@@ -198,21 +209,25 @@ internal static unsafe class Arithmetic
     private static Op* MemValue<TOp, T, TA>(CpuState* c, Op* op, ulong b) where TOp : struct, IBinary where T : unmanaged where TA : struct, IAddressing
     {
         if (!TA.Linear(c, op, sizeof(T), TOp.Stores, out var at)) return null;
+        var host = TOp.Stores ? Memory.InPlace<T>(c, at) : Memory.ForRead<T>(c, at);
+        if (host == null) return MemValueSlow<TOp, T>(c, op, at, b);
+        var r = TOp.Run<T>(c, Width.Load<T>(host), b);
+        if (TOp.Stores) Width.Store<T>(host, r);
+        return op + 1;
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static Op* MemValueSlow<TOp, T>(CpuState* c, Op* op, ulong at, ulong b) where TOp : struct, IBinary where T : unmanaged
+    {
+        ulong a;
         if (!TOp.Stores)
         {
-            if (!Memory.Read<T>(c, op, at, out var value)) return null;
-            TOp.Run<T>(c, value, b);
+            if (!Memory.ReadSlow(c, op, at, sizeof(T), out a)) return null;
+            TOp.Run<T>(c, a, b);
             return op + 1;
         }
 
-        var host = Memory.InPlace<T>(c, at);
-        if (host != null)
-        {
-            Width.Store<T>(host, TOp.Run<T>(c, Width.Load<T>(host), b));
-            return op + 1;
-        }
-
-        if (!Memory.ReadForWrite(c, op, at, sizeof(T), out var a)) return null;
+        if (!Memory.ReadForWrite(c, op, at, sizeof(T), out a)) return null;
         return Memory.WriteSlow(c, op, at, sizeof(T), Width.ZeroExtend<T>(TOp.Run<T>(c, a, b))) ? op + 1 : null;
     }
 

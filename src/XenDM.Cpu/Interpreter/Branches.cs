@@ -42,7 +42,7 @@ internal static unsafe class Branches
     public static Op* Jump(CpuState* c, Op* op, ulong ip)
     {
         c->Budget += op->Remaining;
-        var linear = c->Seg[Segment.Cs].Base + ip;
+        var linear = CpuState.SegmentAt(c, Segment.Cs)->Base + ip;
         var entry = c->Jumps + JumpIndex(linear);
         if (entry->Linear == linear && entry->Tag == c->JumpTag) return Enter(c, op, entry->Block, ip);
         return JumpSlow(c, op, ip);

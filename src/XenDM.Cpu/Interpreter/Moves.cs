@@ -19,15 +19,36 @@ internal static unsafe class Moves
         return op + 1;
     }
 
+    // The way past the TLB is a method of its own: so the usual way needs no stack frame.
+
     public static Op* RegMem<T, TA>(CpuState* c, Op* op) where T : unmanaged where TA : struct, IAddressing
     {
-        if (!TA.Linear(c, op, sizeof(T), false, out var at) || !Memory.Read<T>(c, op, at, out var value)) return null;
+        if (!TA.Linear(c, op, sizeof(T), false, out var at)) return null;
+        var host = Memory.ForRead<T>(c, at);
+        if (host == null) return RegMemSlow<T>(c, op, at);
+        Width.SetReg<T>(c, op->Dst, Width.Load<T>(host));
+        return op + 1;
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static Op* RegMemSlow<T>(CpuState* c, Op* op, ulong at) where T : unmanaged
+    {
+        if (!Memory.ReadSlow(c, op, at, sizeof(T), out var value)) return null;
         Width.SetReg<T>(c, op->Dst, value);
         return op + 1;
     }
 
-    public static Op* MemReg<T, TA>(CpuState* c, Op* op) where T : unmanaged where TA : struct, IAddressing =>
-        TA.Linear(c, op, sizeof(T), true, out var at) && Memory.Write<T>(c, op, at, Width.Reg<T>(c, op->Src)) ? op + 1 : null;
+    public static Op* MemReg<T, TA>(CpuState* c, Op* op) where T : unmanaged where TA : struct, IAddressing
+    {
+        if (!TA.Linear(c, op, sizeof(T), true, out var at)) return null;
+        var host = Memory.InPlace<T>(c, at);
+        if (host == null) return MemRegSlow<T>(c, op, at);
+        Width.Store<T>(host, Width.Reg<T>(c, op->Src));
+        return op + 1;
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static Op* MemRegSlow<T>(CpuState* c, Op* op, ulong at) where T : unmanaged => Memory.WriteSlow(c, op, at, sizeof(T), Width.Reg<T>(c, op->Src)) ? op + 1 : null;
 
     public static Op* MemImm<T, TA>(CpuState* c, Op* op) where T : unmanaged where TA : struct, IAddressing =>
         TA.Linear(c, op, sizeof(T), true, out var at) && Memory.Write<T>(c, op, at, op->Imm) ? op + 1 : null;
@@ -46,14 +67,34 @@ internal static unsafe class Moves
 
     public static Op* ZeroExtendMem<TTo, TFrom, TA>(CpuState* c, Op* op) where TTo : unmanaged where TFrom : unmanaged where TA : struct, IAddressing
     {
-        if (!TA.Linear(c, op, sizeof(TFrom), false, out var at) || !Memory.Read<TFrom>(c, op, at, out var value)) return null;
+        if (!TA.Linear(c, op, sizeof(TFrom), false, out var at)) return null;
+        var host = Memory.ForRead<TFrom>(c, at);
+        if (host == null) return ZeroExtendMemSlow<TTo, TFrom>(c, op, at);
+        Width.SetReg<TTo>(c, op->Dst, Width.Load<TFrom>(host));
+        return op + 1;
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static Op* ZeroExtendMemSlow<TTo, TFrom>(CpuState* c, Op* op, ulong at) where TTo : unmanaged where TFrom : unmanaged
+    {
+        if (!Memory.ReadSlow(c, op, at, sizeof(TFrom), out var value)) return null;
         Width.SetReg<TTo>(c, op->Dst, value);
         return op + 1;
     }
 
     public static Op* SignExtendMem<TTo, TFrom, TA>(CpuState* c, Op* op) where TTo : unmanaged where TFrom : unmanaged where TA : struct, IAddressing
     {
-        if (!TA.Linear(c, op, sizeof(TFrom), false, out var at) || !Memory.Read<TFrom>(c, op, at, out var value)) return null;
+        if (!TA.Linear(c, op, sizeof(TFrom), false, out var at)) return null;
+        var host = Memory.ForRead<TFrom>(c, at);
+        if (host == null) return SignExtendMemSlow<TTo, TFrom>(c, op, at);
+        Width.SetReg<TTo>(c, op->Dst, (ulong)Width.SignExtend<TFrom>(Width.Load<TFrom>(host)));
+        return op + 1;
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static Op* SignExtendMemSlow<TTo, TFrom>(CpuState* c, Op* op, ulong at) where TTo : unmanaged where TFrom : unmanaged
+    {
+        if (!Memory.ReadSlow(c, op, at, sizeof(TFrom), out var value)) return null;
         Width.SetReg<TTo>(c, op->Dst, (ulong)Width.SignExtend<TFrom>(value));
         return op + 1;
     }

@@ -43,6 +43,14 @@ internal static unsafe class Memory
         return WriteSlow(c, op, linear, sizeof(T), value);
     }
 
+    /// <summary>Where a read may take its bytes from; null: use <see cref="ReadSlow"/>.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static byte* ForRead<T>(CpuState* c, ulong linear) where T : unmanaged
+    {
+        var line = Line(c->Tlb, linear);
+        return line->ReadTag == Tag(c, linear, sizeof(T)) ? (byte*)linear + line->Addend : null;
+    }
+
     /// <summary>Where a read-modify-write may work in place; null: use <see cref="ReadForWrite"/> and <see cref="WriteSlow"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static byte* InPlace<T>(CpuState* c, ulong linear) where T : unmanaged

@@ -127,6 +127,10 @@ public unsafe struct CpuState
     /// <summary>YMM0 to YMM15, 32 bytes each.</summary>
     public static byte* Ymm(CpuState* c, int register) => (byte*)c + YmmOffset + (register * 32);
 
+    /// <summary>A segment without the check of an index that only the decoder sets.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Segment* SegmentAt(CpuState* c, int index) => (Segment*)&c->Seg + index;
+
     /// <summary>Memory operand of an instruction that runs on the host's units, 64 bytes.</summary>
     public static byte* Stage(CpuState* c) => (byte*)c + StageOffset;
 }
