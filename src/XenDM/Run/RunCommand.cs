@@ -13,6 +13,7 @@ internal static class RunCommand
         Boots a guest on the embedded software machine: the same board and chips as on Xen, with no hypervisor and no privileges.
 
         Examples:
+          xendm run --demo
           xendm run --kernel vmlinuz --initrd initrd.img --append console=ttyS0
           xendm run --disk guest.img --memory 1G --cpus 2
           xendm run --cdrom rescue.iso --boot d --serial pty
@@ -39,8 +40,9 @@ internal static class RunCommand
         Option<int> seed = new("--seed") { Description = "of the random numbers with --clock icount" };
         Option<string?> display = new("--display") { Description = "none", DefaultValueFactory = static _ => "none" };
         Option<bool> log = new("--log") { Description = "say on standard error what the machine does" };
+        Option<bool> demo = new("--demo") { Description = "boot a Linux from the distribution's packages to a shell" };
         Option<bool> hash = new("--hash") { Description = "print a hash of memory, vCPUs and devices at the end" };
-        RootCommand command = new(Examples) { memory, cpus, cpu, disks, cdrom, kernel, initrd, append, firmware, boot, serial, qmp, noReboot, clock, seed, display, log, hash };
+        RootCommand command = new(Examples) { memory, cpus, cpu, disks, cdrom, kernel, initrd, append, firmware, boot, serial, qmp, noReboot, clock, seed, display, log, hash, demo };
         command.SetAction(parsed =>
         {
             try
@@ -58,9 +60,10 @@ internal static class RunCommand
                 }
 
                 if (parsed.GetValue(cdrom) is { } image) board.AddRange(["-drive", RunOptions.Drive("--cdrom", image, 2, true)]);
-                Add(board, "-kernel", parsed.GetValue(kernel));
-                Add(board, "-initrd", parsed.GetValue(initrd));
-                Add(board, "-append", parsed.GetValue(append));
+                var files = parsed.GetValue(demo) ? Demo.Prepare() : default;
+                Add(board, "-kernel", files.Kernel ?? parsed.GetValue(kernel));
+                Add(board, "-initrd", files.Initrd ?? parsed.GetValue(initrd));
+                Add(board, "-append", parsed.GetValue(append) ?? (parsed.GetValue(demo) ? "console=ttyS0 quiet" : null));
                 Add(board, "-boot", parsed.GetValue(boot));
                 var lines = parsed.GetValue(serial);
                 foreach (var line in lines is { Length: > 0 } ? lines : ["stdio"]) Add(board, "-serial", line);
@@ -68,7 +71,7 @@ internal static class RunCommand
                 if (parsed.GetValue(display) is not ("none" or null)) throw new UsageException("--display", "only none is built; the serial line is the console");
                 var time = parsed.GetValue(clock);
                 if (time is not ("real" or "icount")) throw new UsageException("--clock", $"'{time}' must be real or icount");
-                var options = new RunOptions(QemuArguments.Parse([.. board]), RunOptions.Model(parsed.GetValue(cpu)!), RunOptions.FindFirmware(parsed.GetValue(firmware)), time == "icount", parsed.GetValue(seed),
+                var options = new RunOptions(QemuArguments.Parse([.. board]), RunOptions.Model(parsed.GetValue(cpu)!), RunOptions.FindFirmware(parsed.GetValue(firmware) ?? files.Firmware), time == "icount", parsed.GetValue(seed),
                     parsed.GetValue(noReboot), parsed.GetValue(log), parsed.GetValue(hash));
                 using var processLog = new ProcessLog(options.Verbose);
                 using var host = new EmbeddedHost(options, processLog);
