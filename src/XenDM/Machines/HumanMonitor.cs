@@ -19,6 +19,7 @@ internal sealed class HumanMonitor
         ["blockstats"] = ("what the drives have moved", static (m, o, _) => m.BlockStats(o)),
         ["pci"] = ("PCI functions", static (m, o, _) => m.Pci(o)),
         ["cpus"] = ("vCPUs", static (m, o, _) => m.Cpus(o)),
+        ["registers"] = ("registers of the vCPUs and the code that comes next", static (m, o, _) => m.Registers(o)),
         ["mtree"] = ("ports and memory by device", static (m, o, _) => m.Map(o)),
         ["devices"] = ("the chips", static (m, o, _) => m.Devices(o)),
         ["device"] = ("state of one chip: info device NAME", static (m, o, name) => m.Device(o, name)),
@@ -88,6 +89,12 @@ internal sealed class HumanMonitor
         foreach (var cpu in _target.Cpus) Line(output, $"CPU #{cpu.Index}: {(cpu.Online ? "online" : "offline")}");
     }
 
+    private void Registers(StringBuilder output)
+    {
+        if (_machine?.Registers is { } registers) output.Append(registers().Replace("\n", "\r\n", StringComparison.Ordinal));
+        else Line(output, "the vCPUs belong to the hypervisor");
+    }
+
     private void Map(StringBuilder output)
     {
         if (_machine is null) return;
@@ -101,12 +108,15 @@ internal sealed class HumanMonitor
     {
         if (_machine is null) return;
         foreach (var device in _machine.Board.Devices) Line(output, device.Id);
+        foreach (var device in _machine.Platform) Line(output, device.Id);
     }
 
     private void Device(StringBuilder output, string name)
     {
         if (_machine is null) return;
         foreach (var device in _machine.Board.Devices)
+            if (device.Id == name) output.Append(StateDumper.Dump(device).Replace("\n", "\r\n", StringComparison.Ordinal));
+        foreach (var device in _machine.Platform)
             if (device.Id == name) output.Append(StateDumper.Dump(device).Replace("\n", "\r\n", StringComparison.Ordinal));
         if (output.Length == 0) Line(output, $"there is no device '{name}'; see info devices");
     }

@@ -85,6 +85,12 @@ internal sealed class Machine : IRequestHandler, IMachineControl, IMachineEvents
 
     public DriveTable Drives { get; private set; } = null!;
 
+    /// <summary>Chips beside the board's: on the embedded machine those that Xen would emulate itself.</summary>
+    public IReadOnlyList<IDevice> Platform { get; set; } = [];
+
+    /// <summary>The registers of all vCPUs as text, where they are ours.</summary>
+    public Func<string>? Registers { get; set; }
+
     public List<IMachineObserver> Observers { get; } = [];
 
     /// <summary>Called each time the machine begins to run: readiness is told to the toolstack here.</summary>

@@ -7,6 +7,7 @@ using XenDM.Core.Backends;
 using XenDM.Core.Hypervisor;
 using XenDM.Core.State;
 using XenDM.Core.Time;
+using XenDM.Cpu;
 using XenDM.Devices.Firmware;
 using XenDM.Hosting;
 using XenDM.Hypervisor;
@@ -68,6 +69,8 @@ internal sealed class EmbeddedHost : IDisposable
         chips.Memory.Map("no display", 0xa_0000, 0x2_0000, new Nothing(), priority: -1);
         Host.AttachDrives(chips, _drives);
         _machine.Install(chips, _drives);
+        _machine.Platform = _embedded.Devices;
+        _machine.Registers = () => string.Concat(System.Linq.Enumerable.Select(_embedded.Cpus, CpuReport.Make));
         _embedded.Attach(_machine);
         _embedded.Ended = Ended;
         _embedded.TripleFault = _machine.ResetByMonitor;
