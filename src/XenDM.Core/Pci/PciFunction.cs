@@ -164,8 +164,10 @@ public abstract class PciFunction : IDevice
         Dma.Enabled = false;
         foreach (var bar in _bars)
         {
-            bar?.Mapping?.Remove();
-            if (bar is not null) bar.Mapping = null;
+            if (bar is null) continue;
+            if (bar.Mapping is { Enabled: true } shown) BarPlaced(Array.IndexOf(_bars, bar), shown.Base, false);
+            bar.Mapping?.Remove();
+            bar.Mapping = null;
         }
 
         OnDetached();
@@ -253,6 +255,12 @@ public abstract class PciFunction : IDevice
     {
     }
 
+    /// <summary>A base address register shows its region somewhere else, or hides or shows it.</summary>
+    /// <param name="index">0 to 5; 6 for the expansion ROM.</param>
+    protected virtual void BarPlaced(int index, ulong address, bool visible)
+    {
+    }
+
     protected virtual void OnAttached()
     {
     }
@@ -272,7 +280,10 @@ public abstract class PciFunction : IDevice
         {
             if (_bars[i] is not { Mapping: { } mapping } bar) continue;
             var address = BarAddress(i, bar);
-            mapping.Place(address, IsBarVisible(i, bar, address));
+            var visible = IsBarVisible(i, bar, address);
+            if (mapping.Base == address && mapping.Enabled == visible) continue;
+            mapping.Place(address, visible);
+            BarPlaced(i, address, visible);
         }
 
         ApplyIntx();

@@ -1,0 +1,204 @@
+using System;
+using XenDM.Core.Io;
+using XenDM.Core.Memory;
+using XenDM.Core.Pci;
+using XenDM.Core.State;
+using XenDM.Core.Time;
+
+namespace XenDM.Devices.Display.Vga;
+
+/// <summary>
+/// The display adapter of Bochs and QEMU ("stdvga"): 1234:1111, class 0300, an IBM VGA with the VBE registers and a linear framebuffer. BAR0
+/// shows video memory, BAR2 4 KiB of registers: EDID at 0, the ports 3c0-3df at 400, the VBE registers at 500, and at 600 the size of the
+/// last block and the byte order; an expansion ROM. No interrupt, no DMA. Interface: Bochs "VBE Display API"; QEMU docs/specs/standard-vga.
+/// Deviations: ports and window answer also while the command register does not enable their decoding, because no firmware cares for it;
+/// the byte order is always little-endian.
+/// </summary>
+public sealed class StdVga : PciFunction
+{
+    private const int FrameBufferBar = 0;
+    private const int RegisterBar = 2;
+    private const uint RegisterBytes = 0x1000;
+    private const ushort Vendor = 0x1234;
+    private const ushort Product = 0x1111;
+
+    /// <summary>Revision 2 says that the block at 600 is there.</summary>
+    private const byte Revision = 2;
+
+    /// <summary>Bytes of video memory unless another size is asked for.</summary>
+    public const int DefaultMemoryBytes = 16 << 20;
+
+    private readonly VideoMemory _memory;
+    [Glue("mappings; made when the function comes onto the bus")]
+    private RegionMapping[] _mappings = [];
+
+    /// <param name="memory">1 to 256 MiB.</param>
+    /// <param name="rom">Image of the VGA BIOS, up to 256 KiB; empty for none.</param>
+    /// <param name="ram">Guest memory; the adapter itself never touches it.</param>
+    public StdVga(string id, VideoMemory memory, ReadOnlySpan<byte> rom, IGuestMemory ram, IVmClock clock)
+        : base(id, Vendor, Product, 0x030000, Revision, ram)
+    {
+        _memory = memory;
+        Registers = new VgaRegisters(clock, Bell);
+        Vbe = new VbeRegisters(memory, Registers, Bell);
+        Window = new VgaMemory(memory, Registers, Vbe, Bell);
+        Screen = new Screen(memory, Registers, Vbe);
+        SetSubsystem(0x1af4, 0x1100);
+        SetWritable16(PciConstants.Command, PciConstants.CommandIo | PciConstants.CommandMemory);
+        SetWritable8(PciConstants.InterruptLine, 0);
+        AddBar(FrameBufferBar, BarKind.MemoryPrefetchable, (uint)memory.Size, new FrameBuffer(memory, Bell), "framebuffer");
+        AddBar(RegisterBar, BarKind.Memory, RegisterBytes, new RegisterBlock(this), "registers");
+        if (rom.IsEmpty) return;
+        var image = new RomImage(rom);
+        AddRom((uint)image.Size, image);
+    }
+
+    public VgaRegisters Registers { get; }
+
+    public VbeRegisters Vbe { get; }
+
+    public VgaMemory Window { get; }
+
+    /// <summary>What a monitor would show.</summary>
+    public Screen Screen { get; }
+
+    /// <summary>Rings when the screen may have changed, but for writes to the framebuffer that the home maps into the guest.</summary>
+    public ChangeBell Bell { get; } = new();
+
+    protected override void OnAttached() => _mappings = [.. Registers.MapPorts(Bus!.Ports), Vbe.MapPorts(Bus.Ports), Window.Map(Bus.Memory)];
+
+    protected override void OnDetached()
+    {
+        foreach (var mapping in _mappings) mapping.Remove();
+    }
+
+    protected override void BarPlaced(int index, ulong address, bool visible)
+    {
+        if (index == FrameBufferBar) _memory.Show(address, visible);
+    }
+
+    /// <summary>Video memory, byte by byte, where the home does not map it.</summary>
+    private sealed class FrameBuffer(VideoMemory memory, ChangeBell bell) : IBulkRegion
+    {
+        public ulong Read(ulong offset, int size)
+        {
+            ulong value = 0;
+            var bytes = memory.Bytes.Slice((int)offset, size);
+            for (var i = 0; i < size; i++) value |= (ulong)bytes[i] << (8 * i);
+            return value;
+        }
+
+        public void Write(ulong offset, int size, ulong value)
+        {
+            var bytes = memory.Bytes.Slice((int)offset, size);
+            for (var i = 0; i < size; i++) bytes[i] = (byte)(value >> (8 * i));
+            bell.Ring();
+        }
+
+        public void ReadBlock(ulong offset, int size, Span<byte> data) => memory.Bytes.Slice((int)offset, data.Length).CopyTo(data);
+
+        public void WriteBlock(ulong offset, int size, ReadOnlySpan<byte> data)
+        {
+            data.CopyTo(memory.Bytes[(int)offset..]);
+            bell.Ring();
+        }
+    }
+
+    /// <summary>BAR2.</summary>
+    private sealed class RegisterBlock(StdVga chip) : IIoRegion
+    {
+        private const int PortsStart = 0x400;
+        private const int VbeStart = 0x500;
+        private const int ExtensionStart = 0x600;
+        private const int ExtensionBytes = 8;
+
+        /// <summary>The extension block: its size, then the byte order (1e1e1e1e is little-endian).</summary>
+        private static ReadOnlySpan<byte> Extension => [ExtensionBytes, 0, 0, 0, 0x1e, 0x1e, 0x1e, 0x1e];
+
+        private readonly byte[] _edid = Edid.Build();
+
+        public ulong Read(ulong offset, int size)
+        {
+            var at = (int)offset;
+            if (at is >= VbeStart and < ExtensionStart) return chip.Vbe.ReadRegister(offset - VbeStart, size);
+            ulong value = 0;
+            for (var i = 0; i < size; i++, at++)
+            {
+                var piece = at switch
+                {
+                    < Edid.Bytes => _edid[at],
+                    >= PortsStart and < PortsStart + VgaRegisters.ColourWindowBytes => chip.Registers.ReadWindow(at - PortsStart),
+                    >= ExtensionStart and < ExtensionStart + ExtensionBytes => Extension[at - ExtensionStart],
+                    _ => (byte)0,
+                };
+                value |= (ulong)piece << (8 * i);
+            }
+
+            return value;
+        }
+
+        public void Write(ulong offset, int size, ulong value)
+        {
+            var at = (int)offset;
+            if (at is >= VbeStart and < ExtensionStart) chip.Vbe.WriteRegister(offset - VbeStart, size, value);
+            else
+                for (var i = 0; i < size; i++, at++)
+                    if (at is >= PortsStart and < PortsStart + VgaRegisters.ColourWindowBytes) chip.Registers.WriteWindow(at - PortsStart, (byte)(value >> (8 * i)));
+        }
+    }
+
+    /// <summary>The expansion ROM, filled up to a power of two.</summary>
+    private sealed class RomImage : IBulkRegion
+    {
+        private const int MaxBytes = 256 << 10;
+        private readonly byte[] _bytes;
+
+        public RomImage(ReadOnlySpan<byte> image)
+        {
+            if (image.Length > MaxBytes) throw new ArgumentOutOfRangeException(nameof(image), $"a VGA BIOS of {image.Length} bytes is larger than 256 KiB");
+            _bytes = new byte[Math.Max(2048, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)image.Length))];
+            _bytes.AsSpan().Fill(0xff);
+            image.CopyTo(_bytes);
+        }
+
+        public int Size => _bytes.Length;
+
+        public ulong Read(ulong offset, int size)
+        {
+            ulong value = 0;
+            for (var i = 0; i < size; i++) value |= (ulong)_bytes[(int)offset + i] << (8 * i);
+            return value;
+        }
+
+        public void Write(ulong offset, int size, ulong value)
+        {
+        }
+
+        public void ReadBlock(ulong offset, int size, Span<byte> data) => _bytes.AsSpan((int)offset, data.Length).CopyTo(data);
+
+        public void WriteBlock(ulong offset, int size, ReadOnlySpan<byte> data)
+        {
+        }
+    }
+
+    public override void Reset(ResetKind kind)
+    {
+        base.Reset(kind);
+        Registers.Reset();
+        Vbe.Reset();
+        Window.Reset();
+        if (kind == ResetKind.Cold) _memory.Clear();
+        Bell.Ring();
+    }
+
+    public override void State(StateVisitor s)
+    {
+        base.State(s);
+        s.Same("memory.size", (ulong)_memory.Size);
+        s.Child("vga", Registers);
+        s.Child("vbe", Vbe);
+        s.Child("window", Window);
+        if (!_memory.IsSavedWithRam) s.Bytes("memory", _memory.Bytes);
+        if (s.IsLoading) Bell.Ring();
+    }
+}

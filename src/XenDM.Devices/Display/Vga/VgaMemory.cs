@@ -1,0 +1,212 @@
+using System;
+using System.Buffers.Binary;
+using XenDM.Core.Io;
+using XenDM.Core.Memory;
+using XenDM.Core.State;
+
+namespace XenDM.Devices.Display.Vga;
+
+/// <summary>
+/// The window a0000-bffff onto the memory of the VGA: four planes of 64 KiB with latches, write modes 0 to 3, read modes 0 and 1, odd/even and
+/// chain-4 addressing. Specification: IBM PS/2 Hardware Interface Technical Reference, Video Subsystem, graphics controller and sequencer.
+/// Byte a of plane p lies at 4a + p of video memory, so that the planes, chain-4 and the linear framebuffer show the same bytes.
+/// Deviations: odd/even and chain-4 use consecutive bytes of a plane where the IBM adapter leaves one or three out between them, and the CRT
+/// controller fetches them so; the page bits of odd/even (miscellaneous output bit 5, graphics 6 bit 1) have no effect. In a VBE mode the window
+/// is the 64 KiB from a0000 on, moved by the bank register: linear memory, or planes in modes of 4 bits.
+/// </summary>
+public sealed class VgaMemory : IBulkRegion, IStateful
+{
+    private const ulong WindowStart = 0xa_0000;
+
+    /// <summary>Bytes of the window.</summary>
+    public const int WindowBytes = 0x2_0000;
+    private const int BankBytes = 0x1_0000;
+    private const int PlaneBytes = 0x1_0000;
+    private const byte MemoryModeSequential = 0x04;
+    private const byte MemoryModeChain4 = 0x08;
+    private const byte ModeReadCompare = 0x08;
+    private const byte ModeOddEven = 0x10;
+
+    private readonly VideoMemory _memory;
+    private readonly VgaRegisters _vga;
+    private readonly VbeRegisters _vbe;
+    private readonly ChangeBell _bell;
+
+    /// <summary>What the last read found, plane 0 in the lowest byte.</summary>
+    private uint _latches;
+
+    public VgaMemory(VideoMemory memory, VgaRegisters vga, VbeRegisters vbe, ChangeBell bell)
+    {
+        _memory = memory;
+        _vga = vga;
+        _vbe = vbe;
+        _bell = bell;
+    }
+
+    internal RegionMapping Map(AddressSpace memory) => memory.Map("vga memory", WindowStart, WindowBytes, this);
+
+    public ulong Read(ulong offset, int size)
+    {
+        ulong value = 0;
+        for (var i = 0; i < size; i++) value |= (ulong)ReadByte((int)offset + i) << (8 * i);
+        return value;
+    }
+
+    public void Write(ulong offset, int size, ulong value)
+    {
+        for (var i = 0; i < size; i++) WriteByte((int)offset + i, (byte)(value >> (8 * i)));
+        _bell.Ring();
+    }
+
+    public void ReadBlock(ulong offset, int size, Span<byte> data)
+    {
+        if (TryBank((int)offset, data.Length, out var bank)) bank.CopyTo(data);
+        else
+            for (var i = 0; i < data.Length; i++) data[i] = ReadByte((int)offset + i);
+    }
+
+    public void WriteBlock(ulong offset, int size, ReadOnlySpan<byte> data)
+    {
+        if (TryBank((int)offset, data.Length, out var bank)) data.CopyTo(bank);
+        else
+            for (var i = 0; i < data.Length; i++) WriteByte((int)offset + i, data[i]);
+        _bell.Ring();
+    }
+
+    /// <summary>A stretch of the window that is linear memory.</summary>
+    private bool TryBank(int offset, int length, out Span<byte> bank)
+    {
+        bank = default;
+        if (!_vbe.IsBanked || offset + length > BankBytes || _vbe.BankOffset + BankBytes > _memory.Size) return false;
+        bank = _memory.Bytes.Slice(_vbe.BankOffset + offset, length);
+        return true;
+    }
+
+    private byte ReadByte(int offset)
+    {
+        if (_vbe.IsBanked) return TryBank(offset, 1, out var bank) ? bank[0] : (byte)0xff;
+        if (!TryPlace(offset, out var address)) return 0xff;
+        var graphics = _vga.Graphics;
+        int index = address, plane = graphics[4];
+        if (!_vbe.IsOn && (_vga.Sequencer[4] & MemoryModeChain4) != 0)
+        {
+            plane = address & 3;
+            index = address >> 2;
+        }
+        else if (!_vbe.IsOn && (graphics[5] & ModeOddEven) != 0)
+        {
+            plane = (plane & 2) | (address & 1);
+            index = address >> 1;
+        }
+
+        if (!TryIndex(ref index)) return 0xff;
+        _latches = BinaryPrimitives.ReadUInt32LittleEndian(_memory.Bytes.Slice(4 * index, 4));
+        if ((graphics[5] & ModeReadCompare) == 0) return (byte)(_latches >> (8 * plane));
+
+        // A bit is set where all planes that are cared for have the colour.
+        var differs = (_latches ^ Spread(graphics[2])) & Spread(graphics[7]);
+        differs |= differs >> 16;
+        return (byte)~(differs | (differs >> 8));
+    }
+
+    private void WriteByte(int offset, byte value)
+    {
+        if (_vbe.IsBanked)
+        {
+            if (TryBank(offset, 1, out var bank)) bank[0] = value;
+            return;
+        }
+
+        if (!TryPlace(offset, out var address)) return;
+        int index = address, planes = _vga.Sequencer[2];
+        var memoryMode = _vga.Sequencer[4];
+        if (!_vbe.IsOn && (memoryMode & MemoryModeChain4) != 0)
+        {
+            planes &= 1 << (address & 3);
+            index = address >> 2;
+        }
+        else if (!_vbe.IsOn && (memoryMode & MemoryModeSequential) == 0)
+        {
+            planes &= 5 << (address & 1);
+            index = address >> 1;
+        }
+
+        if (planes == 0 || !TryIndex(ref index)) return;
+        var cell = _memory.Bytes.Slice(4 * index, 4);
+        var enabled = Spread(planes);
+        var old = BinaryPrimitives.ReadUInt32LittleEndian(cell);
+        BinaryPrimitives.WriteUInt32LittleEndian(cell, (old & ~enabled) | (Compute(value) & enabled));
+    }
+
+    /// <summary>What the graphics controller makes of a byte from the CPU, for all planes.</summary>
+    private uint Compute(byte value)
+    {
+        var graphics = _vga.Graphics;
+        var mode = graphics[5] & 3;
+        if (mode == 1) return _latches;
+        var rotate = graphics[3] & 7;
+        var rotated = (byte)((value >> rotate) | (value << (8 - rotate)));
+        var mask = graphics[8] * 0x0101_0101u;
+        uint data;
+        switch (mode)
+        {
+            case 0:
+                var set = Spread(graphics[1]);
+                data = ((rotated * 0x0101_0101u) & ~set) | (Spread(graphics[0]) & set);
+                break;
+            case 2:
+                data = Spread(value & 0x0f);
+                break;
+            default:
+                data = Spread(graphics[0]);
+                mask &= rotated * 0x0101_0101u;
+                break;
+        }
+
+        data = (graphics[3] >> 3) switch
+        {
+            1 => data & _latches,
+            2 => data | _latches,
+            3 => data ^ _latches,
+            _ => data,
+        };
+        return (data & mask) | (_latches & ~mask);
+    }
+
+    /// <summary>The address in the part of the window that GR6 opens.</summary>
+    private bool TryPlace(int offset, out int address)
+    {
+        address = offset;
+        if (!_vga.RamEnabled) return false;
+        if (_vbe.IsOn) return offset < BankBytes;
+        var (start, length) = ((_vga.Graphics[6] >> 2) & 3) switch
+        {
+            0 => (0, WindowBytes),
+            1 => (0, 0x1_0000),
+            2 => (0x1_0000, 0x8000),
+            _ => (0x1_8000, 0x8000),
+        };
+        address = offset - start;
+        return (uint)address < (uint)length;
+    }
+
+    /// <summary>The planes repeat after 64 KiB; a VBE mode of 4 bits reaches the rest of them by its bank.</summary>
+    private bool TryIndex(ref int index)
+    {
+        if (!_vbe.IsOn)
+        {
+            index &= PlaneBytes - 1;
+            return true;
+        }
+
+        index += _vbe.BankOffset;
+        return index < _memory.Size / 4;
+    }
+
+    /// <summary>A byte of ones for each bit of a mask of planes.</summary>
+    private static uint Spread(int planes) => (((uint)planes * 0x0020_4081) & 0x0101_0101) * 0xff;
+
+    internal void Reset() => _latches = 0;
+
+    public void State(StateVisitor s) => s.U32("latches", ref _latches);
+}
