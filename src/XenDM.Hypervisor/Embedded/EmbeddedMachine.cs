@@ -84,7 +84,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
         Bus = new ApicBus();
         for (var n = 0; n < _apics.Length; n++)
         {
-            _apics[n] = new LocalApic(n, (uint)n, Bus, clock, this, AcknowledgePic);
+            _apics[n] = new LocalApic(n, (uint)(2 * n), Bus, clock, this, AcknowledgePic);
             _devices.Add(_apics[n]);
         }
 

@@ -14,6 +14,7 @@ using XenDM.Hypervisor;
 using XenDM.Hypervisor.Embedded;
 using XenDM.Interop.Libc;
 using XenDM.Machines;
+using XenDM.Machines.Firmware;
 using XenDM.Monitor;
 
 namespace XenDM.Run;
@@ -62,7 +63,7 @@ internal sealed class EmbeddedHost : IDisposable
         _drives = new DriveTable(DriveSpec.FromOptions(board), _loop, log);
         _machine = new Machine(_embedded, _clock, on => _embedded.Serving = on, log);
         var config = new FwCfg(_embedded.Memory);
-        AddFirmwareItems(config);
+        AddFirmwareItems(config, kernel is not null);
         kernel?.AddTo(config);
         var chips = new Board(new BoardOptions(false, true, board.Cpus, board.Cpus, serial, board.BootOrder, config, FirmwareIds: true, PowerButton: PressPowerButton), _embedded, _clock, _machine, _machine, log);
         chips.Ports.Map("debug console", DebugConsole.Port, 1, new DebugConsole(log));
@@ -140,16 +141,21 @@ internal sealed class EmbeddedHost : IDisposable
         }
     }
 
-    /// <summary>What SeaBIOS asks the board for (src/fw/paravirt.c of SeaBIOS reads these keys).</summary>
-    private void AddFirmwareItems(FwCfg config)
+    /// <summary>What SeaBIOS asks the board for.</summary>
+    private void AddFirmwareItems(FwCfg config, bool hasKernel)
     {
-        const ushort keyCpus = 5, keyMaxCpus = 0xf;
-        config.AddU16(keyCpus, (ushort)_options.Board.Cpus);
-        config.AddU16(keyMaxCpus, (ushort)_options.Board.MaxCpus);
-        config.AddFile("etc/e820", KernelBoot.E820(_embedded.Ram.Low, _embedded.Ram.High));
-        config.AddFile("etc/show-boot-menu", new byte[8]);
-        // Interrupt 0 is input 2 of the I/O APIC: SeaBIOS's MADT says so only when told.
-        config.AddFile("etc/irq0-override", [1, 0, 0, 0, 0, 0, 0, 0]);
+        var board = _options.Board;
+        var memory = new MemoryLayout((uint)_embedded.Ram.Low, _embedded.Ram.High);
+        var serialPorts = 0;
+        for (var port = 0; port < board.Serials.Count; port++)
+            if (board.Serials[port] != "none") serialPorts |= 1 << port;
+        var drives = new List<BootDrive>();
+        foreach (var drive in _drives.All) drives.Add(new BootDrive(drive.Spec.IsCdrom ? BootSource.Cdrom : BootSource.Disk, drive.Spec.Channel, drive.Spec.Unit));
+        FirmwareConfig.AddTo(config, new FirmwareOptions(memory, new AcpiOptions(board.Cpus, board.MaxCpus, memory.Low) { PmControl = AcpiOptions.SeaBiosPmControl, SerialPorts = serialPorts, HasHpet = false })
+        {
+            // A kernel's own boot ROM comes first, and its order is made with it.
+            BootOrder = hasKernel ? [] : BootOrder.Lines(board.BootOrder, drives, [], []),
+        });
     }
 
     /// <summary>The boot order lies in the battery-backed RAM (cells 0x3d and 0x38 of the Bochs BIOS, which SeaBIOS reads too).</summary>

@@ -79,10 +79,10 @@ public class AcpiTablesTests
     [Fact]
     public void TheFadtNamesThePortsOfTheChips()
     {
-        var fadt = Placed(Options() with { PmBase = 0x600 })["FACP"];
+        var fadt = Placed(Options() with { PmControl = AcpiOptions.SeaBiosPmControl })["FACP"];
         uint At(int offset) => BinaryPrimitives.ReadUInt32LittleEndian(fadt.AsSpan(offset));
-        Assert.Equal((0x600u, 0x604u, 0x608u, 0xafe0u, 0xb2u), (At(56), At(64), At(76), At(80), At(48)));
-        Assert.Equal((0x600u, 0x604u, 0x608u, 0xafe0u, 0xcf9u), (At(152), At(176), At(212), At(224), At(120)));
+        Assert.Equal((0xb000u, 0x604u, 0xb008u, 0xafe0u, 0xb2u), (At(56), At(64), At(76), At(80), At(48)));
+        Assert.Equal((0xb000u, 0x604u, 0xb008u, 0xafe0u, 0xcf9u), (At(152), At(176), At(212), At(224), At(120)));
         Assert.Equal((4, 2, 4, 4, 6), (fadt[88], fadt[89], fadt[91], fadt[92], fadt[128]));
         Assert.Equal(9, fadt[46]);
     }

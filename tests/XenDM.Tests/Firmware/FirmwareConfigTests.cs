@@ -65,8 +65,8 @@ public class FirmwareConfigTests
         Assert.Equal(1, Read(board, 0x8002, 1)[0]);
         var e820 = files["etc/e820"];
         Assert.Equal(40, e820.Length);
-        Assert.Equal((0ul, 0xc000_0000ul), (BinaryPrimitives.ReadUInt64LittleEndian(e820), BinaryPrimitives.ReadUInt64LittleEndian(e820.AsSpan(8))));
-        Assert.Equal((1ul << 32, 2ul << 30), (BinaryPrimitives.ReadUInt64LittleEndian(e820.AsSpan(20)), BinaryPrimitives.ReadUInt64LittleEndian(e820.AsSpan(28))));
+        Assert.Equal((0ul, 0xe000_0000ul), (BinaryPrimitives.ReadUInt64LittleEndian(e820), BinaryPrimitives.ReadUInt64LittleEndian(e820.AsSpan(8))));
+        Assert.Equal((1ul << 32, (5ul << 30) - 0xe000_0000), (BinaryPrimitives.ReadUInt64LittleEndian(e820.AsSpan(20)), BinaryPrimitives.ReadUInt64LittleEndian(e820.AsSpan(28))));
         Assert.Equal(files["etc/smbios/smbios-tables"].Length, BinaryPrimitives.ReadUInt16LittleEndian(files["etc/smbios/smbios-anchor"].AsSpan(22)));
     }
 
@@ -93,7 +93,7 @@ public class FirmwareConfigTests
     [Theory]
     [InlineData(512ul << 20, 0xffff, 0x1f00, 0u)]
     [InlineData(8ul << 20, 0x1c00, 0, 0u)]
-    [InlineData(6ul << 30, 0xffff, 0xbf00, 0xc000u)]
+    [InlineData(6ul << 30, 0xffff, 0xdf00, 0xa000u)]
     public void CmosTellsTheSizesToo(ulong bytes, int extendedKib, int above16, uint above4G)
     {
         var cells = MemoryLayout.Split(bytes).CmosCells().ToDictionary(static c => c.Cell, static c => (int)c.Value);

@@ -27,7 +27,7 @@ public sealed class IaslTests : IDisposable
     public void EveryTableIsAccepted()
     {
         Check(AcpiTablesTests.Options());
-        Check(new AcpiOptions(1, 1, 1 << 29) { HasHpet = false, HasPs2 = false, SerialPorts = 0, PmBase = AcpiOptions.SeaBiosPmBase });
+        Check(new AcpiOptions(1, 1, 1 << 29) { HasHpet = false, HasPs2 = false, SerialPorts = 0, PmControl = AcpiOptions.SeaBiosPmControl });
         Check(new AcpiOptions(2, 128, 0xc000_0000) { CanSuspend = true, PciLinkOffset = 3 });
     }
 

@@ -9,17 +9,17 @@ internal sealed record AcpiOptions(int Cpus, int MaxCpus, uint LowMemoryEnd)
     /// <summary>Most processors: the LAPIC id is twice the number, in 8 bits, and 255 is the broadcast.</summary>
     public const int CpuLimit = 128;
 
-    /// <summary>PM1 events, control (+4) and timer (+8) where Xen has them.</summary>
-    public const ushort XenPmBase = 0xb000;
-
     /// <summary>
-    /// The same where SeaBIOS puts them: it writes this to PMBA of the PIIX4, and reads the timer at +8, as soon as it finds
-    /// <c>etc/table-loader</c>.
+    /// Where SeaBIOS puts PM1 control: it writes 0x600 to PMBA of the PIIX4, and waits by a timer at 0x608, as soon as it finds
+    /// <c>etc/table-loader</c>. Without the tables it takes 0xb000.
     /// </summary>
-    public const ushort SeaBiosPmBase = 0x600;
+    public const ushort SeaBiosPmControl = 0x604;
 
-    /// <summary>Ports of the PM1 event block; control is at +4 and the timer at +8. Must be where the chips answer.</summary>
-    public ushort PmBase { get; init; } = XenPmBase;
+    /// <summary>Ports of the PM1 events (4) and, at +8, of the timer: chips of the platform.</summary>
+    public ushort PmBase { get; init; } = 0xb000;
+
+    /// <summary>Port of PM1 control (2): the PIIX4's, at PMBA+4.</summary>
+    public ushort PmControl { get; init; } = 0xb004;
 
     /// <summary>
     /// PIRQ link of an interrupt pin: (device + pin + this) mod 4, pin 0 being INTA. 0 on Xen; 3 is what SeaBIOS takes for granted when it fills

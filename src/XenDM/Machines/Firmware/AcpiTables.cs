@@ -99,7 +99,7 @@ internal static class AcpiTables
         fadt.U8(52, AcpiEnable);
         fadt.U8(53, AcpiDisable);
         fadt.U32(56, options.PmBase);
-        fadt.U32(64, options.PmBase + 4u);
+        fadt.U32(64, options.PmControl);
         fadt.U32(76, options.PmBase + 8u);
         fadt.U32(80, GpePort);
         fadt.U8(88, 4);
@@ -120,7 +120,7 @@ internal static class AcpiTables
         fadt.U8(128, ResetValue);
         fadt.U32(140, (uint)dsdt);
         fadt.Port(148, options.PmBase, 4);
-        fadt.Port(172, (ushort)(options.PmBase + 4), 2);
+        fadt.Port(172, options.PmControl, 2);
         fadt.Port(208, (ushort)(options.PmBase + 8), 4);
         fadt.Port(220, GpePort, 4);
         return Table("FACP", 4, body);

@@ -123,7 +123,7 @@ internal static class Dsdt
             Chip("RTC", "PNP0B00", Io(0x70, 2), Irq(8)),
             Chip("SPKR", "PNP0800", Io(0x61, 1)),
             Chip("FPU", "PNP0C04", Io(0xf0, 1), Irq(13)),
-            Chip("SYSR", "PNP0C02", Io(options.PmBase, 64), Io(0xafe0, 4), Io(0xb2, 2), Io(0x92, 1)),
+            Chip("SYSR", "PNP0C02", Io(options.PmBase, 12), Io(options.PmControl, 2), Io(0xafe0, 4), Io(0xb2, 2), Io(0x92, 1)),
         ];
         if (options.HasPs2)
         {

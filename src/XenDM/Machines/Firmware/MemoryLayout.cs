@@ -8,8 +8,8 @@ namespace XenDM.Machines.Firmware;
 /// <param name="High">Bytes from 4 GiB on.</param>
 internal readonly record struct MemoryLayout(uint Low, ulong High)
 {
-    /// <summary>SeaBIOS begins the PCI window here when there is more than 2 GiB of RAM, at 0x80000000 when there is less.</summary>
-    public const uint SeaBiosLowLimit = 0xc000_0000;
+    /// <summary>SeaBIOS puts PCI devices at 0x80000000, 0xc0000000 or 0xe0000000, whichever is the first behind the RAM; so there may be this much of it.</summary>
+    public const uint SeaBiosLowLimit = 0xe000_0000;
 
     public const ulong FourGiB = 1ul << 32;
 
