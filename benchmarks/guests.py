@@ -2,7 +2,7 @@
 """guests.py XENDM - the same real guest on xendm, qemu-system-x86_64 (TCG) and bochs, one after the other: boot from an IDE disk to the shell, SHA-256
 of 64 MiB, gzip of 8 MB, a shell loop, 40 processes, and a read of 64 MiB with IDE DMA. Prints a Markdown table with ratios. The guest's images
 are XenLab's. A peer that is not installed is left out, and said so. Times are of the wall; run it on a machine at rest."""
-import os, re, select, shutil, socket, subprocess, sys, tempfile, time
+import os, pty, re, select, shutil, socket, subprocess, sys, tempfile, threading, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 WORK = [
@@ -50,6 +50,14 @@ def piped(command):
     return Guest(process, process.stdout.fileno(), process.stdin.fileno())
 
 
+def drain(fd):
+    try:
+        while os.read(fd, 65536):
+            pass
+    except OSError:
+        pass
+
+
 def bochs(disk, work):
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
@@ -61,15 +69,17 @@ romimage: file=/usr/share/bochs/BIOS-bochs-latest
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
 cpu: model=corei7_haswell_4770, ips=100000000
 clock: sync=none
-display_library: nogui
+display_library: term
 ata0-master: type=disk, path={disk}, mode=flat
 boot: disk
 log: {work}/bochs.log
 com1: enabled=1, mode=socket-client, dev=127.0.0.1:{listener.getsockname()[1]}
 """)
-    process = subprocess.Popen(["bochs", "-q", "-f", rc], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ, TERM="dumb"))
-    process.stdin.write(b"c\n")
-    process.stdin.flush()
+    # Its display wants a terminal; Debian's build starts in a debugger, which "c" leaves.
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(["bochs", "-q", "-f", rc], stdin=theirs, stdout=theirs, stderr=theirs, env=dict(os.environ, TERM="xterm"))
+    os.write(ours, b"c\n")
+    threading.Thread(target=drain, args=(ours,), daemon=True).start()
     listener.settimeout(30)
     connection, _ = listener.accept()
     fd = connection.detach()

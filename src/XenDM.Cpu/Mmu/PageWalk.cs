@@ -58,6 +58,9 @@ internal static unsafe class PageWalk
             level = 2;
         }
 
+        // Accessed bits are set when the whole walk is known to succeed, as the first CPUs with paging did; later ones may do either.
+        var upper = stackalloc ulong*[3];
+        var visited = 0;
         var nxe = (c->Efer & Control.EferNxe) != 0;
         while (true)
         {
@@ -81,7 +84,7 @@ internal static unsafe class PageWalk
             nx |= entry & Nx;
             if (!leaf)
             {
-                if ((entry & Accessed) == 0 && !quiet) *(ulong*)slot = entry | Accessed;
+                upper[visited++] = (ulong*)slot;
                 table = entry & AddressBits;
                 level--;
                 continue;
@@ -93,6 +96,8 @@ internal static unsafe class PageWalk
                 return false;
             }
 
+            for (var n = 0; n < visited && !quiet; n++)
+                if ((*upper[n] & Accessed) == 0) *upper[n] |= Accessed;
             SetAccessed(slot, entry, access, quiet, ref rights);
             var offsetMask = (1ul << shift) - 1;
             physical = (entry & AddressBits & ~offsetMask) | (linear & offsetMask);
@@ -108,6 +113,7 @@ internal static unsafe class PageWalk
         var entry = *(uint*)slot;
         if ((entry & Present) == 0) return false;
         ulong rightsMask = entry & (Write | User);
+        byte* directory = null;
         if ((entry & Large) != 0 && (c->Cr4 & Control.Cr4Pse) != 0)
         {
             // PSE-36 (SDM 3, table 4-4): bits 20:13 are address bits 39:32, bit 21 is reserved.
@@ -121,7 +127,7 @@ internal static unsafe class PageWalk
         }
         else
         {
-            if ((entry & Accessed) == 0 && !quiet) *(uint*)slot = entry | (uint)Accessed;
+            directory = slot;
             slot = Entry(c, (entry & 0xffff_f000) + (((linear >> 12) & 1023) << 2));
             if (slot == null) return false;
             entry = *(uint*)slot;
@@ -138,6 +144,7 @@ internal static unsafe class PageWalk
 
         if (!quiet)
         {
+            if (directory != null && (*(uint*)directory & Accessed) == 0) *(uint*)directory |= (uint)Accessed;
             var set = entry | (uint)Accessed | (access == Access.Write ? (uint)Dirty : 0);
             if (set != entry) *(uint*)slot = set;
             entry = set;

@@ -511,7 +511,7 @@ internal static unsafe class SystemInstructions
 
     public static Op* Arpl(CpuState* c, Op* op)
     {
-        if (!ProtectedOnly(c, op) || !Operands.ReadForWrite(c, op, 0, 2, out var a) || !Operands.Read(c, op, 1, 2, out var b)) return null;
+        if (!ProtectedOnly(c, op) || !Operands.Read(c, op, 0, 2, out var a) || !Operands.Read(c, op, 1, 2, out var b)) return null;
         var adjust = (a & 3) < (b & 3);
         if (adjust && !Operands.Write(c, op, 0, 2, (a & ~3ul) | (b & 3))) return null;
         var flags = Flags.GetArithmetic(c);
