@@ -55,7 +55,8 @@ public sealed class Ps2Keyboard : IStateful
     [Glue("set up by whoever shows the LEDs")]
     public Action<int>? LedsChanged { get; set; }
 
-    internal bool HasData => !_queue.IsEmpty;
+    /// <summary>Bytes wait for the guest: whoever types a lot sends the next key when it has taken them.</summary>
+    public bool HasData => !_queue.IsEmpty;
 
     /// <summary>A key goes down, is repeated, or goes up.</summary>
     /// <param name="key">Set 1 code (1 to 0x7f), with e0 in the high byte for keys with that prefix, or <see cref="ScanCodes.Pause"/>. Others are ignored.</param>

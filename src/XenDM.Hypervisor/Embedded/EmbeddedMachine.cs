@@ -10,6 +10,7 @@ using XenDM.Core.Time;
 using XenDM.Core.Tracing;
 using XenDM.Cpu;
 using XenDM.Cpu.Decode;
+using XenDM.Cpu.Mmu;
 using XenDM.Platform;
 
 namespace XenDM.Hypervisor.Embedded;
@@ -40,6 +41,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
     private readonly GuestRam _ram;
     private readonly CodeCache _code;
     private readonly FirmwareRom? _rom;
+    private VideoRam? _video;
     private readonly X86Cpu[] _cpus;
     private readonly LocalApic[] _apics;
     private readonly AddressSpace _ports = new(IoSpace.Port, 0xffff);
@@ -159,6 +161,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
             hash.AppendData(page, 0, length);
         }
 
+        if (_video is not null) hash.AppendData(_video.Bytes);
         foreach (var cpu in _cpus) hash.AppendData(System.Text.Encoding.UTF8.GetBytes(StateDumper.Dump(new CpuDevice(cpu))));
         foreach (var device in _devices) hash.AppendData(System.Text.Encoding.UTF8.GetBytes(StateDumper.Dump(device)));
         foreach (var device in board) hash.AppendData(System.Text.Encoding.UTF8.GetBytes(StateDumper.Dump(device)));
@@ -172,6 +175,15 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
         public void Reset(ResetKind kind) => cpu.Reset();
 
         public void State(StateVisitor s) => cpu.Save(s);
+    }
+
+    /// <summary>Makes the memory of the display adapter, once.</summary>
+    /// <param name="bytes">A power of two from 256 KiB to 256 MiB.</param>
+    /// <exception cref="System.IO.IOException">The host has no memory for it.</exception>
+    public VideoMemory CreateVideoMemory(int bytes)
+    {
+        var firmware = ((ulong)_options.Firmware.Length + PhysicalMap.FlagBits) & ~PhysicalMap.FlagBits;
+        return _video = new VideoRam(bytes, _ram.Map, _ram.Low, GuestRam.FourGiB - firmware);
     }
 
     public void Attach(IRequestHandler handler) => _handler = handler;
@@ -549,6 +561,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
     {
         foreach (var cpu in _cpus) cpu.Dispose();
         _code.Dispose();
+        _video?.Dispose();
         _rom?.Dispose();
         _ram.Dispose();
     }

@@ -18,6 +18,7 @@ public enum ModemLines
 public static unsafe partial class Posix
 {
     private const int TerminalSetNow = 0;
+    private const uint IoctlWindowSize = 0x5413;
     private const uint IoctlModemGet = 0x5415;
     private const uint IoctlModemSet = 0x5418;
     private const uint IoctlBreakOn = 0x5427;
@@ -92,6 +93,17 @@ public static unsafe partial class Posix
         settings.OutputFlags |= OutputProcessing;
         if (signals) settings.LocalFlags |= LocalSignals;
         return (int)Result(LibC.tcsetattr(fd, TerminalSetNow, &settings));
+    }
+
+    /// <summary>Size of a terminal in characters.</summary>
+    /// <returns>0, or the negative errno (-ENOTTY when it is no terminal).</returns>
+    public static int GetTerminalSize(int fd, out int columns, out int rows)
+    {
+        // struct winsize: rows, columns, and two sizes in pixels.
+        var size = stackalloc ushort[4];
+        var result = (int)Result(LibC.ioctl(fd, IoctlWindowSize, size));
+        (columns, rows) = result < 0 ? (0, 0) : (size[1], size[0]);
+        return result;
     }
 
     /// <summary>A snapshot of a terminal's settings, to be put back on exit by <see cref="RestoreTerminal"/>; null when it is no terminal.</summary>

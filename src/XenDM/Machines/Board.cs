@@ -4,11 +4,13 @@ using XenDM.Core.Backends;
 using XenDM.Core.Hypervisor;
 using XenDM.Core.Io;
 using XenDM.Core.Irq;
+using XenDM.Core.Memory;
 using XenDM.Core.Pci;
 using XenDM.Core.State;
 using XenDM.Core.Time;
 using XenDM.Core.Tracing;
 using XenDM.Devices.Chipset;
+using XenDM.Devices.Display.Vga;
 using XenDM.Devices.Firmware;
 using XenDM.Devices.Input;
 using XenDM.Devices.Serial;
@@ -26,12 +28,14 @@ namespace XenDM.Machines;
 /// <param name="BootOrder">Up to three of a, c, d, n.</param>
 /// <param name="KernelFiles">fw_cfg with a kernel to boot, or null for none.</param>
 /// <param name="PowerButton">Presses the power button where PM1 status lives; null where only the hypervisor can.</param>
+/// <param name="Display">The display adapter, or null for none.</param>
 /// <param name="FirmwareIds">SeaBIOS runs on the board without hvmloader.</param>
-internal sealed record BoardOptions(bool XenPlatform, bool Acpi, int OnlineCpus, int MaxCpus, IReadOnlyList<ICharBackend?> Serial, string BootOrder, FwCfg? KernelFiles, bool FirmwareIds = false, Func<bool>? PowerButton = null)
-{
-    /// <summary>Told which RAM below 1 MiB the guest sees; null where it is always there.</summary>
-    public ShadowRamChanged? Shadow { get; init; }
-}
+internal sealed record BoardOptions(bool XenPlatform, bool Acpi, int OnlineCpus, int MaxCpus, IReadOnlyList<ICharBackend?> Serial, string BootOrder, FwCfg? KernelFiles, bool FirmwareIds = false, Func<bool>? PowerButton = null, DisplayAdapter? Display = null);
+
+/// <summary>A Bochs adapter ("stdvga").</summary>
+/// <param name="Memory">Its video memory, provided by the home of the machine.</param>
+/// <param name="Rom">Image of its VGA BIOS; empty where firmware brings its own.</param>
+internal sealed record DisplayAdapter(VideoMemory Memory, byte[] Rom);
 
 /// <summary>
 /// The i440FX/PIIX3 PC that QEMU calls <c>xenfv</c>: the chips at the places where hvmloader, the ACPI tables and guests expect them (PCI
@@ -61,7 +65,7 @@ internal sealed class Board : IIrqSink, IUnplug
         Io = new IoDispatcher(Ports, Memory, Pci, ram);
 
         var isa = new Piix3Isa(hypervisor, control);
-        AddPci(new I440Fx(ram, isa.ResetControl, options.FirmwareIds, options.Shadow), 0, 0);
+        AddPci(new I440Fx(ram, isa.ResetControl, options.FirmwareIds), 0, 0);
         AddPci(isa, 1, 0);
         Ide = new Piix3Ide("piix3-ide", ram, IsaLine(14), IsaLine(15), events, log);
         AddPci(Ide, 1, 1);
@@ -75,6 +79,12 @@ internal sealed class Board : IIrqSink, IUnplug
         }
 
         if (options.XenPlatform) AddPci(new XenPlatformDevice(hypervisor, this, log), 2, 0);
+        if (options.Display is { } display)
+        {
+            Vga = new StdVga("vga", display.Memory, display.Rom, ram, clock);
+            AddPci(Vga, Pci.FirstFreeDevice(), 0);
+        }
+
         AddIsa(control, clock, ram, options);
         if (options.KernelFiles is { } kernel)
         {
@@ -102,6 +112,9 @@ internal sealed class Board : IIrqSink, IUnplug
     /// <inheritdoc cref="Pm"/>
     public AcpiHotplug? Hotplug { get; }
 
+    /// <summary>The display adapter; null without one.</summary>
+    public StdVga? Vga { get; }
+
     /// <summary>Every chip, in the order of construction.</summary>
     public IReadOnlyList<IDevice> Devices => _devices;
 
@@ -119,7 +132,7 @@ internal sealed class Board : IIrqSink, IUnplug
 
     void IIrqSink.SetLevel(int input, bool level) => _hypervisor.SetIsaIrq(input, level);
 
-    private void AddIsa(IMachineControl control, IVmClock clock, Core.Memory.IGuestMemory ram, BoardOptions options)
+    private void AddIsa(IMachineControl control, IVmClock clock, IGuestMemory ram, BoardOptions options)
     {
         var cmos = new CmosRam(options.BootOrder);
         cmos.MapPorts(Ports);

@@ -5,14 +5,14 @@ namespace XenDM.Machines;
 /// <summary>Which machines and devices can be asked for. What is not built is refused by name before anything is touched.</summary>
 internal static class Catalogue
 {
+    /// <param name="displays">The home of the machine has memory for a display adapter.</param>
     /// <exception cref="UsageException">Something is asked for that is not built.</exception>
-    public static void Check(QemuOptions options)
+    public static void Check(QemuOptions options, bool displays)
     {
         var machine = options.MachineType;
         switch (machine)
         {
             case "none" or "xenfv" or "xenfv-3.1" or "xenfv-4.2" or "pc": break;
-            case var pc when options.IsQTest && pc.StartsWith("pc-i440fx-", System.StringComparison.Ordinal): break;
             case "xenpv": throw new UsageException("-machine", "xenpv is not built; known are xenfv, pc and none");
             default: throw new UsageException("-machine", $"{machine} is not known; known are xenfv, pc and none");
         }
@@ -22,13 +22,15 @@ internal static class Catalogue
         foreach (var device in options.Devices)
         {
             var driver = device.Require("driver");
-            if (driver is not ("ide-cd" or "ide-hd")) throw new UsageException("-device", $"the model '{driver}' is not built; known are ide-cd and ide-hd");
+            if (driver is not ("ide-cd" or "ide-hd" or "VGA")) throw new UsageException(device.Option, $"the model '{driver}' is not built; known are ide-cd, ide-hd and VGA");
+            if (driver == "VGA" && !displays) throw new UsageException(device.Option, "displays of guests on Xen (VGA) are not built yet; say vga=\"none\"");
         }
 
+        DisplaySpec.FromOptions(options);
         if (options.Usb) throw new UsageException("-usb", "USB is not built");
         if (options.UsbDevices.Count > 0) throw new UsageException("-usbdevice", "USB is not built");
         foreach (var netdev in options.Netdevs) throw new UsageException("-netdev", $"network backends are not built ({netdev.Get("type")})");
-        if (options.Display is not ("none" or "vc")) throw new UsageException("-display", $"'{options.Display}' is not built; known is none");
+        if (options.Display is not ("none" or "vc") && !(displays && options.Display == "text")) throw new UsageException("-display", $"'{options.Display}' is not built; known is none");
         if (options.Serials.Count > 4) throw new UsageException("-serial", "the board has four serial ports");
     }
 }

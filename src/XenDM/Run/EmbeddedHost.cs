@@ -9,6 +9,7 @@ using XenDM.Core.State;
 using XenDM.Core.Time;
 using XenDM.Cpu;
 using XenDM.Devices.Firmware;
+using XenDM.Display;
 using XenDM.Hosting;
 using XenDM.Hypervisor;
 using XenDM.Hypervisor.Embedded;
@@ -41,6 +42,7 @@ internal sealed class EmbeddedHost : IDisposable
         _options = options;
         _log = log;
         var board = options.Board;
+        Catalogue.Check(board, displays: true);
         var kernel = KernelBoot.Open(board, GuestRam.HoleStart);
         var firmware = ReadFirmware(options.Firmware);
         var start = options.Icount ? 0 : (DateTime.UtcNow.Ticks - DateTime.UnixEpoch.Ticks) * 100;
@@ -65,9 +67,9 @@ internal sealed class EmbeddedHost : IDisposable
         var config = new FwCfg(_embedded.Memory);
         AddFirmwareItems(config, kernel is not null);
         kernel?.AddTo(config);
-        var chips = new Board(new BoardOptions(false, true, board.Cpus, board.Cpus, serial, board.BootOrder, config, FirmwareIds: true, PowerButton: PressPowerButton), _embedded, _clock, _machine, _machine, log);
+        var chips = new Board(new BoardOptions(false, true, board.Cpus, board.Cpus, serial, board.BootOrder, config, FirmwareIds: true, PowerButton: PressPowerButton, Display: MakeDisplay(board)), _embedded, _clock, _machine, _machine, log);
         chips.Ports.Map("debug console", DebugConsole.Port, 1, new DebugConsole(log));
-        chips.Memory.Map("no display", 0xa_0000, 0x2_0000, new Nothing(), priority: -1);
+        if (chips.Vga is null) chips.Memory.Map("no display", 0xa_0000, 0x2_0000, new Nothing(), priority: -1);
         Host.AttachDrives(chips, _drives);
         _machine.Install(chips, _drives);
         _machine.Platform = _embedded.Devices;
@@ -79,6 +81,9 @@ internal sealed class EmbeddedHost : IDisposable
         _embedded.Reset();
         PresetBootOrder(board.BootOrder);
         AttachMonitors(board);
+        if (board.Display != "text") return;
+        var target = new MonitorTarget(board, _chardevs, _loop, _ => Quit(0)) { Machine = _machine };
+        _resources.Push(new MachineTerminal(_machine, new HumanMonitor(target, _machine), _loop, PressPowerButton, () => Quit(0)));
     }
 
     /// <summary>Runs until the guest or the user ends it.</summary>
@@ -106,6 +111,9 @@ internal sealed class EmbeddedHost : IDisposable
             _resources.Push(session);
         }
     }
+
+    private DisplayAdapter? MakeDisplay(QemuOptions board) =>
+        DisplaySpec.FromOptions(board) is { } spec ? new DisplayAdapter(_embedded.CreateVideoMemory(spec.MemoryMiB << 20), spec.ReadRom()) : null;
 
     private bool PressPowerButton()
     {

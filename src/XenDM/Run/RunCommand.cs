@@ -38,11 +38,12 @@ internal static class RunCommand
         Option<bool> noReboot = new("--no-reboot") { Description = "end when the guest resets" };
         Option<string> clock = new("--clock") { Description = "real, or icount: guest time is a function of the instructions that ran", DefaultValueFactory = static _ => "real" };
         Option<int> seed = new("--seed") { Description = "of the random numbers with --clock icount" };
-        Option<string?> display = new("--display") { Description = "none", DefaultValueFactory = static _ => "none" };
+        Option<string?> display = new("--display") { Description = "none, or text: the guest's screen and keyboard in this terminal (Ctrl-A for a menu)", DefaultValueFactory = static _ => "none" };
+        Option<string> vga = new("--vga") { Description = "display adapter: std or none", DefaultValueFactory = static _ => "std" };
         Option<bool> log = new("--log") { Description = "say on standard error what the machine does" };
         Option<bool> demo = new("--demo") { Description = "boot a Linux from the distribution's packages to a shell" };
         Option<bool> hash = new("--hash") { Description = "print a hash of memory, vCPUs and devices at the end" };
-        RootCommand command = new(Examples) { memory, cpus, cpu, disks, cdrom, kernel, initrd, append, firmware, boot, serial, qmp, noReboot, clock, seed, display, log, hash, demo };
+        RootCommand command = new(Examples) { memory, cpus, cpu, disks, cdrom, kernel, initrd, append, firmware, boot, serial, qmp, noReboot, clock, seed, display, vga, log, hash, demo };
         command.SetAction(parsed =>
         {
             try
@@ -51,6 +52,8 @@ internal static class RunCommand
                 var count = parsed.GetValue(cpus);
                 if (count is < 1 or > 32) throw new UsageException("--cpus", $"{count} must lie between 1 and 32");
                 board.AddRange(["-smp", count.ToString(System.Globalization.CultureInfo.InvariantCulture)]);
+                var screen = parsed.GetValue(display) ?? "none";
+                if (screen is not ("none" or "text")) throw new UsageException("--display", $"'{screen}' is not built; there are none and text");
                 var place = 0;
                 foreach (var disk in parsed.GetValue(disks) ?? [])
                 {
@@ -63,12 +66,18 @@ internal static class RunCommand
                 var files = parsed.GetValue(demo) ? Demo.Prepare() : default;
                 Add(board, "-kernel", files.Kernel ?? parsed.GetValue(kernel));
                 Add(board, "-initrd", files.Initrd ?? parsed.GetValue(initrd));
-                Add(board, "-append", parsed.GetValue(append) ?? (parsed.GetValue(demo) ? "console=ttyS0 quiet" : null));
+                Add(board, "-append", parsed.GetValue(append) ?? (!parsed.GetValue(demo) ? null : screen == "text" ? "quiet" : "console=ttyS0 quiet"));
                 Add(board, "-boot", parsed.GetValue(boot));
                 var lines = parsed.GetValue(serial);
-                foreach (var line in lines is { Length: > 0 } ? lines : ["stdio"]) Add(board, "-serial", line);
+                foreach (var line in lines is { Length: > 0 } ? lines : [screen == "text" ? "null" : "stdio"])
+                {
+                    if (screen == "text" && line == "stdio") throw new UsageException("--serial", "stdio and --display text both need the terminal");
+                    Add(board, "-serial", line);
+                }
+
                 if (parsed.GetValue(qmp) is { } socket) board.AddRange(["-chardev", $"socket,id=qmp,path={socket.Replace(",", ",,", StringComparison.Ordinal)},server=on,wait=off", "-mon", "chardev=qmp,mode=control"]);
-                if (parsed.GetValue(display) is not ("none" or null)) throw new UsageException("--display", "only none is built; the serial line is the console");
+                Add(board, "-display", screen);
+                Add(board, "-vga", parsed.GetValue(vga));
                 var time = parsed.GetValue(clock);
                 if (time is not ("real" or "icount")) throw new UsageException("--clock", $"'{time}' must be real or icount");
                 var options = new RunOptions(QemuArguments.Parse([.. board]), RunOptions.Model(parsed.GetValue(cpu)!), RunOptions.FindFirmware(parsed.GetValue(firmware) ?? files.Firmware), time == "icount", parsed.GetValue(seed),

@@ -22,7 +22,7 @@ public class QemuArgumentsTests
         var drives = DriveSpec.FromOptions(options);
         Assert.Equal(("ide0-hd0", "/images/a.img", 0, 0, false), (drives[0].Id, drives[0].File, drives[0].Channel, drives[0].Unit, drives[0].IsCdrom));
         Assert.Equal(("ide-5632", "ide-5632", 1, 0, true), (drives[1].Id, drives[1].DeviceId, drives[1].Channel, drives[1].Unit, drives[1].IsCdrom));
-        Catalogue.Check(options);
+        Catalogue.Check(options, displays: false);
     }
 
     [Fact]
@@ -38,7 +38,7 @@ public class QemuArgumentsTests
     {
         var options = Parse("-S -no-user-config -nodefaults -nographic -machine none,accel=xen -chardev socket,id=libxl-cmd,fd=5,server=on,wait=off -mon chardev=libxl-cmd,mode=control");
         Assert.Equal(("none", -1), (options.MachineType, options.DomainId));
-        Catalogue.Check(options);
+        Catalogue.Check(options, displays: false);
     }
 
     [Fact]
@@ -77,6 +77,7 @@ public class QemuArgumentsTests
 
     [Theory]
     [InlineData("-device VGA", "VGA")]
+    [InlineData("-vga std", "-vga: displays of guests on Xen")]
     [InlineData("-device cirrus-vga,vgamem_mb=8", "cirrus-vga")]
     [InlineData("-device rtl8139,id=nic0,netdev=net0,mac=00:16:3e:00:00:01", "rtl8139")]
     [InlineData("-usb", "USB")]
@@ -86,7 +87,7 @@ public class QemuArgumentsTests
     [InlineData("-display sdl", "sdl")]
     [InlineData("-netdev type=tap,id=net0", "tap")]
     public void WhatIsNotBuiltIsRefusedByName(string line, string named) =>
-        Assert.Contains(named, Assert.Throws<UsageException>(() => Catalogue.Check(Parse(line))).Message, StringComparison.Ordinal);
+        Assert.Contains(named, Assert.Throws<UsageException>(() => Catalogue.Check(Parse(line), displays: false)).Message, StringComparison.Ordinal);
 
     [Theory]
     [InlineData("-drive file=a.img,if=scsi", "scsi")]
@@ -100,6 +101,26 @@ public class QemuArgumentsTests
     [InlineData("-drive file=a,if=ide,index=0,snapshot=on", "snapshot")]
     public void WrongDrivesAreNamed(string line, string named) =>
         Assert.Contains(named, Assert.Throws<UsageException>(() => DriveSpec.FromOptions(Parse(line))).Message, StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("-device VGA", 16)]
+    [InlineData("-vga std", 16)]
+    [InlineData("-device VGA,vgamem_mb=64,id=video", 64)]
+    public void ADisplayAdapterIsAskedForLikeThis(string line, int mib)
+    {
+        var options = Parse(line);
+        Catalogue.Check(options, displays: true);
+        Assert.Equal(mib, DisplaySpec.FromOptions(options)!.MemoryMiB);
+    }
+
+    [Theory]
+    [InlineData("-device VGA -vga std", "one display")]
+    [InlineData("-device VGA,vgamem_mb=3", "vgamem_mb")]
+    [InlineData("-device VGA,vgamem_mb=512", "vgamem_mb")]
+    [InlineData("-device VGA,nonsense=1", "nonsense")]
+    [InlineData("-vga cirrus", "cirrus")]
+    public void WrongDisplaysAreNamed(string line, string named) =>
+        Assert.Contains(named, Assert.Throws<UsageException>(() => DisplaySpec.FromOptions(Parse(line))).Message, StringComparison.Ordinal);
 
     private static QemuOptions Parse(string line) => QemuArguments.Parse(line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
 }
