@@ -21,6 +21,7 @@ command -v clang >/dev/null || command -v gcc >/dev/null || want+=(gcc)
 command -v as >/dev/null || want+=(binutils)
 [ -e /usr/include/zlib.h ] || want+=(zlib1g-dev)
 [ -e /usr/include/xendevicemodel.h ] || want+=(libxen-dev)
+[ -e /usr/share/seabios/bios-256k.bin ] || want+=(seabios)
 command -v cc >/dev/null || want+=(gcc libc6-dev)
 if [ ${#want[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

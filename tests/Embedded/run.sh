@@ -15,7 +15,7 @@ pid=
 cleanup() { [ -z "$pid" ] || kill "$pid" 2>/dev/null; rm -rf "$tmp"; }
 trap cleanup EXIT
 image() { [ -e "$tmp/$1" ] || debugfs -R "dump /$1 $tmp/$1" "$lab/data.ext4" 2>/dev/null; echo "$tmp/$1"; }
-[ -e /usr/share/seabios/bios-256k.bin ] || apt-get install -y -qq --no-install-recommends seabios >/dev/null 2>&1
+[ -e /usr/share/seabios/bios-256k.bin ] || { echo "FAIL guests: SeaBIOS is not installed (package seabios)"; exit 1; }
 
 fail() { echo "FAIL $guest: $*"; tail -5 "$tmp/$guest.log" | sed 's/^/    /'; failed=$((failed + 1)); stop; return 1; }
 stop() { [ -z "$pid" ] || kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; pid=; exec 3<&- 4>&-; }
