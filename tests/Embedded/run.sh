@@ -8,7 +8,7 @@ export PATH=$PATH:/usr/sbin:/sbin
 xendm=$(realpath "$1")
 shift
 guests=("$@")
-[ ${#guests[@]} -gt 0 ] || guests=(direct smp disk cd icount)
+[ ${#guests[@]} -gt 0 ] || guests=(direct smp disk cd icount memtest)
 lab=$("$here/../XenLab/build.sh") || { echo "FAIL guests: the images could not be built"; exit 1; }
 tmp=$(mktemp -d)
 pid=
@@ -61,13 +61,25 @@ off() {
   exec 3<&- 4>&-
   [ $status = 0 ] || { echo "FAIL $guest: status $status after power-off"; failed=$((failed + 1)); return 1; }
 }
+# screen PATTERN SECONDS: waits for a text on a screen that is drawn with escape sequences.
+screen() { timeout "$2" sh -c 'stdbuf -o0 tr "\033" "\n" | grep -a -m1 -E "$1"' - "$1" <&3 >>"$tmp/$guest.log"; }
+# package NAME PATH: a file from one of the distribution's packages, unpacked into the cache; in $file, or there the reason why not.
+package() {
+  local cache=${XENDM_CACHE:-$HOME/.cache/xendm}/packages/$1
+  if [ ! -e "$cache/$2" ]; then
+    mkdir -p "$cache"
+    (cd "$cache" && apt-get -qq download "$1" && dpkg-deb -x "$1"_*.deb .) >/dev/null 2>&1 || { file="the package $1 cannot be downloaded"; return 1; }
+  fi
+  file=$cache/$2
+}
+skip() { echo "SKIP $guest: $1"; skipped=$((skipped + 1)); }
 clean() {
   ask 'dmesg | grep -ciE "oops|BUG:|tsc: Marking|unstable|lost interrupt|nobody cared|soft lockup|Call Trace"' 30
   [ "$reply" = 0 ] || { ask 'dmesg | grep -iE "oops|BUG:|unstable|lost interrupt|nobody cared|Call Trace" | head -3' 30; fail "the kernel complains: $reply"; return 1; }
 }
 pass() { echo "PASS $guest ($((SECONDS - from)) s)"; passed=$((passed + 1)); }
 
-passed=0 failed=0
+passed=0 failed=0 skipped=0
 kernel=(--kernel "$(image vmlinuz)" --initrd "$(image initramfs)")
 for guest in "${guests[@]}"; do
   from=$SECONDS
@@ -99,8 +111,15 @@ for guest in "${guests[@]}"; do
       for n in 1 2; do "$xendm" run "${kernel[@]}" --append "console=ttyS0 nokaslr panic=-1 rdinit=/nothing" --clock icount --no-reboot --hash --serial "file:$tmp/icount.$n" >"$tmp/hash.$n" 2>"$tmp/$guest.err" </dev/null; done
       [ -s "$tmp/hash.1" ] && cmp -s "$tmp/hash.1" "$tmp/hash.2" && cmp -s "$tmp/icount.1" "$tmp/icount.2" || { cp "$tmp/icount.1" "$tmp/$guest.log"; fail "two runs differ: $(cat "$tmp/hash.1" "$tmp/hash.2")"; continue; }
       pass ;;
+    memtest)
+      package memtest86+ boot/memtest86+x64.bin || { skip "$file"; continue; }
+      boot --memory 6M --kernel "$file" --append 'console=ttyS0,115200'
+      screen 'Pass: *1 ' 400 || { fail 'no full pass'; continue; }
+      tail -1 "$tmp/$guest.log" | grep -q 'Errors: 0 ' || { fail 'errors were found'; continue; }
+      stop
+      pass ;;
     *) echo "no guest $guest" >&2; exit 2 ;;
   esac
 done
-echo "$passed passed, $failed failed, 0 skipped"
+echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ]

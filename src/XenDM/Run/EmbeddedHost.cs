@@ -162,6 +162,8 @@ internal sealed class EmbeddedHost : IDisposable
         FirmwareConfig.AddTo(config, new FirmwareOptions(memory, new AcpiOptions(board.Cpus, board.MaxCpus, memory.Low) { PmControl = AcpiOptions.SeaBiosPmControl, SerialPorts = serialPorts, HasHpet = false })
         {
             // A kernel's own boot ROM comes first, and its order is made with it.
+            // There is no screen: what firmware and boot loaders write on it goes to COM1, and its input counts as the keyboard's.
+            SerialConsole = (serialPorts & 1) != 0,
             BootOrder = hasKernel ? [] : BootOrder.Lines(board.BootOrder, drives, [], []),
         });
     }
