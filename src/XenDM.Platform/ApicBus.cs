@@ -1,69 +1,110 @@
 using System.Collections.Generic;
+using XenDM.Core.Irq;
 
 namespace XenDM.Platform;
 
-/// <summary>Delivery modes of the APIC bus (SDM 3, 10.6.1).</summary>
-public enum DeliveryMode
+/// <summary>
+/// The bus between local APICs, IOAPICs and message-signalled interrupts, with the wires of the board to all processors: LINT0 is INTR of the
+/// 8259 pair (and input 0 of the IOAPIC), LINT1 is NMI. Specification: Intel SDM volume 3, 11.6.2 (destinations) and 11.11 (messages). A message arrives at
+/// once, in the order of the processors. Lowest priority takes the processor with the lowest priority register, among equals the first.
+/// </summary>
+public sealed class ApicBus : IIrqSink
 {
-    Fixed = 0,
-    LowestPriority = 1,
-    Smi = 2,
-    Nmi = 4,
-    Init = 5,
-    Startup = 6,
-    ExtInt = 7,
-}
+    /// <summary>The destination of a message for all.</summary>
+    public const uint Broadcast = uint.MaxValue;
 
-/// <summary>What a local APIC tells its vCPU.</summary>
-public interface ILocalApicCpu
-{
-    /// <summary>Whether there is an interrupt to deliver may have changed.</summary>
-    void InterruptChanged(int cpu);
+    /// <summary>Inputs of the bus as an interrupt sink.</summary>
+    public const int Lint0 = 0;
 
-    void Nmi(int cpu);
+    /// <inheritdoc cref="Lint0"/>
+    public const int Lint1 = 1;
+    private const ulong MsiWindow = 0xfee00000;
+    private const uint BroadcastShort = 0xff;
 
-    void Init(int cpu);
-
-    void Startup(int cpu, byte vector);
-}
-
-/// <summary>Carries messages between local APICs, the I/O APIC and devices with MSI.</summary>
-public sealed class ApicBus
-{
     private readonly List<LocalApic> _apics = [];
     private readonly List<IoApic> _ioApics = [];
 
+    /// <summary>The local APICs in the order of their vCPUs.</summary>
     public IReadOnlyList<LocalApic> Apics => _apics;
 
     internal void Add(LocalApic apic) => _apics.Add(apic);
 
     internal void Add(IoApic apic) => _ioApics.Add(apic);
 
-    /// <summary>A message by destination.</summary>
-    /// <param name="destination">APIC id (physical) or logical destination; 8 bits, or 32 from an x2APIC.</param>
-    /// <param name="wide">The destination has 32 bits.</param>
-    public void Deliver(uint destination, bool logical, bool wide, DeliveryMode mode, byte vector, bool level)
+    /// <summary>Drives <see cref="Lint0"/> or <see cref="Lint1"/>.</summary>
+    public void SetLevel(int input, bool level)
     {
-        if (mode != DeliveryMode.LowestPriority)
+        foreach (var apic in _apics)
         {
-            foreach (var apic in _apics)
-                if (apic.Matches(destination, logical, wide)) apic.Accept(mode, vector, level);
+            if (input == Lint0) apic.SetLint0(level);
+            else apic.SetLint1(level);
+        }
+
+        if (input != Lint0) return;
+        foreach (var apic in _ioApics) apic.SetLevel(0, level);
+    }
+
+    /// <summary>A message-signalled interrupt. What is not in the window of interrupt messages is dropped.</summary>
+    /// <param name="address">fee in bits 31:20, destination in 19:12, redirection hint bit 3, logical bit 2.</param>
+    /// <param name="data">Vector in bits 7:0, delivery mode 10:8, assert bit 14, level bit 15.</param>
+    public void DeliverMsi(ulong address, uint data)
+    {
+        if ((address & ~0xffffful) != MsiWindow) return;
+        var isLevel = (data & 0x8000) != 0;
+        if (isLevel && (data & 0x4000) == 0) return;
+        var isLogical = (address & 4) != 0;
+        var delivery = (DeliveryMode)((data >> 8) & 7);
+
+        // The redirection hint asks for one processor of a logical group.
+        if ((address & 8) != 0 && isLogical && delivery == DeliveryMode.Fixed) delivery = DeliveryMode.LowestPriority;
+        DeliverShort((byte)(address >> 12), isLogical, delivery, (byte)data, isLevel);
+    }
+
+    /// <summary>A message with an 8-bit destination: from MSI and the IOAPIC.</summary>
+    internal void DeliverShort(byte destination, bool isLogical, DeliveryMode delivery, byte vector, bool isLevel) =>
+        Deliver(new ApicMessage(destination == BroadcastShort ? Broadcast : destination, isLogical, delivery, vector, isLevel));
+
+    /// <summary>Hands a message to whom it is for.</summary>
+    public void Deliver(in ApicMessage message)
+    {
+        if (message.Delivery == DeliveryMode.LowestPriority)
+        {
+            FindLowest(message, except: null)?.Accept(message);
             return;
         }
 
-        LocalApic? best = null;
         foreach (var apic in _apics)
-            if (apic.IsEnabled && apic.Matches(destination, logical, wide) && (best is null || apic.ProcessorPriority < best.ProcessorPriority)) best = apic;
-        best?.Accept(DeliveryMode.Fixed, vector, level);
+            if (apic.Matches(message.Destination, message.IsLogical)) apic.Accept(message);
     }
 
-    /// <summary>A message-signalled interrupt: SDM 3, 10.11.</summary>
-    public void DeliverMsi(ulong address, uint data) =>
-        Deliver((uint)(address >> 12) & 0xff, (address & 4) != 0, false, (DeliveryMode)(data >> 8 & 7), (byte)data, (data & 0x8000) != 0);
+    /// <summary>The shorthands "all" and "all but self" of the ICR.</summary>
+    internal void DeliverToAll(in ApicMessage message, LocalApic? except)
+    {
+        if (message.Delivery == DeliveryMode.LowestPriority)
+        {
+            FindLowest(message, except)?.Accept(message);
+            return;
+        }
+
+        foreach (var apic in _apics)
+            if (apic != except) apic.Accept(message);
+    }
 
     /// <summary>A level-triggered vector was ended.</summary>
     internal void EndOfInterrupt(byte vector)
     {
         foreach (var apic in _ioApics) apic.EndOfInterrupt(vector);
+    }
+
+    private LocalApic? FindLowest(in ApicMessage message, LocalApic? except)
+    {
+        LocalApic? best = null;
+        foreach (var apic in _apics)
+        {
+            if (apic == except || !apic.IsEnabled || !apic.Matches(message.Destination, message.IsLogical)) continue;
+            if (best is null || apic.ProcessorPriority < best.ProcessorPriority) best = apic;
+        }
+
+        return best;
     }
 }

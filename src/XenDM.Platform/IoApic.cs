@@ -1,30 +1,45 @@
+using System.Numerics;
 using XenDM.Core.Io;
-using XenDM.Core.Registers;
+using XenDM.Core.Irq;
 using XenDM.Core.State;
 
 namespace XenDM.Platform;
 
 /// <summary>
-/// The I/O APIC as Xen gives it: 82093AA registers with 48 inputs, version 0x11, at 0xfec00000. Data sheet: Intel 82093AA (290566-001), section 3.
+/// The I/O APIC of an HVM guest at fec00000: an Intel 82093AA of version 0x11 with 48 redirection entries and no EOI register. Inputs:
+/// global system interrupts 0 to 47; input 0 is INTR of the 8259 pair. Data sheet: Intel 290566-001, section 3.
+/// Deviations: the inputs are logical levels, so the polarity bit holds what is written and inverts nothing (Xen does the same). Messages
+/// arrive at once: delivery status reads 0. An ExtINT entry forwards its input whenever it rises or is opened, whatever its trigger mode.
 /// </summary>
-public sealed class IoApic : IDevice
+public sealed class IoApic : IDevice, IIoRegion, IIrqSink
 {
-    public const ulong Address = 0xfec0_0000;
+    /// <summary>Inputs, and redirection entries.</summary>
     public const int Inputs = 48;
-    private const ulong Masked = 1 << 16, Level = 1 << 15, RemoteIrr = 1 << 14, Pending = 1 << 12;
-    private const ulong Writable = 0xff00_0000_0001_afff;
 
-    private static readonly RegisterTable<IoApic> s_registers = new RegisterTable<IoApic>("IOAPIC", 0x20)
-        .Dword(0, "IOREGSEL", static a => ref a._select, mask: 0xff)
-        .Reserved(4, 12)
-        .Computed(0x10, 4, "IOWIN", read: static a => a.ReadWindow(), write: static (a, v) => a.WriteWindow(v))
-        .Reserved(0x14, 12)
-        .Build();
+    /// <summary>Where the registers lie.</summary>
+    public const ulong Address = 0xfec00000;
+    private const ulong PageBytes = 0x1000;
+    private const int Select = 0x00;
+    private const int Window = 0x10;
+    private const uint Version = 0x11 | ((Inputs - 1) << 16);
+    private const byte RegId = 0x00;
+    private const byte RegVersion = 0x01;
+    private const byte RegArbitration = 0x02;
+    private const byte RegEntries = 0x10;
+    private const ulong Logical = 1ul << 11;
+    private const ulong RemoteIrr = 1ul << 14;
+    private const ulong Level = 1ul << 15;
+    private const ulong Masked = 1ul << 16;
+    private const ulong EntryWritable = 0xff0000000001afff;
 
     private readonly ApicBus _bus;
     private readonly ulong[] _entries = new ulong[Inputs];
-    private ulong _levels;
-    private uint _select, _id;
+    private ulong _lines;
+    private byte _select;
+    private uint _id;
+
+    [Glue("from the entries: pins with remote IRR set")]
+    private ulong _awaitEoi;
 
     public IoApic(ApicBus bus)
     {
@@ -35,99 +50,148 @@ public sealed class IoApic : IDevice
 
     public string Id => "ioapic";
 
-    public void MapMemory(AddressSpace memory) => memory.Map("ioapic", Address, 0x20, new TableRegion<IoApic>(s_registers, this));
+    public void MapMemory(AddressSpace memory) => memory.Map(Id, Address, PageBytes, this);
+
+    /// <summary>A redirection entry, for <c>info</c> commands.</summary>
+    /// <param name="pin">0 to 47.</param>
+    public ulong Entry(int pin) => _entries[pin];
+
+    /// <summary>Drives an input.</summary>
+    /// <param name="input">0 to 47.</param>
+    public void SetLevel(int input, bool level)
+    {
+        if ((uint)input >= Inputs) return;
+        var bit = 1ul << input;
+        if (!level)
+        {
+            _lines &= ~bit;
+            return;
+        }
+
+        if ((_lines & bit) != 0) return;
+        _lines |= bit;
+
+        // An edge at a masked input is lost.
+        if ((_entries[input] & Masked) == 0) Send(input);
+    }
+
+    /// <summary>A level interrupt with this vector was ended: inputs that are still up interrupt again.</summary>
+    public void EndOfInterrupt(byte vector)
+    {
+        for (var rest = _awaitEoi; rest != 0; rest &= rest - 1)
+        {
+            var pin = BitOperations.TrailingZeroCount(rest);
+            if ((byte)_entries[pin] != vector) continue;
+            SetRemoteIrr(pin, false);
+            if ((_lines & (1ul << pin)) != 0 && (_entries[pin] & Masked) == 0) Send(pin);
+        }
+    }
+
+    public ulong Read(ulong offset, int size)
+    {
+        var lane = (int)offset & 3;
+        return ((int)offset & 0xffc) switch
+        {
+            Select => (ulong)_select >> (8 * lane),
+            Window => (ulong)ReadWindow() >> (8 * lane),
+            _ => 0,
+        };
+    }
+
+    /// <summary>The registers are written as dwords; the index also as a byte.</summary>
+    public void Write(ulong offset, int size, ulong value)
+    {
+        if (offset == Select) _select = (byte)value;
+        else if (offset == Window && size >= 4) WriteWindow((uint)value);
+    }
 
     private uint ReadWindow()
     {
         switch (_select)
         {
-            case 0 or 2: return _id;
-            case 1: return 0x11 | ((Inputs - 1) << 16);
-            case >= 0x10 and < 0x10 + (2 * Inputs):
-                {
-                    var entry = _entries[(_select - 0x10) >> 1];
-                    return (_select & 1) != 0 ? (uint)(entry >> 32) : (uint)entry;
-                }
-
-            default: return 0;
+            case RegId or RegArbitration: return _id;
+            case RegVersion: return Version;
         }
+
+        var pin = (_select - RegEntries) >> 1;
+        if (_select < RegEntries || pin >= Inputs) return 0;
+        return (uint)(_entries[pin] >> (32 * (_select & 1)));
     }
 
     private void WriteWindow(uint value)
     {
-        switch (_select)
-        {
-            case 0:
-                _id = value & 0x0f00_0000;
-                break;
-            case >= 0x10 and < 0x10 + (2 * Inputs):
-                {
-                    var n = (int)(_select - 0x10) >> 1;
-                    ref var entry = ref _entries[n];
-                    entry = (_select & 1) != 0
-                        ? (entry & 0xffff_ffff) | (((ulong)value << 32) & Writable)
-                        : (entry & (0xffff_ffff_0000_0000 | RemoteIrr | Pending)) | (value & Writable);
-                    if ((entry & Level) == 0) entry &= ~RemoteIrr;
-                    Service(n, edge: false);
-                    break;
-                }
-
-            default:
-                break;
-        }
+        if (_select == RegId) _id = value & 0x0f000000;
+        var pin = (_select - RegEntries) >> 1;
+        if (_select < RegEntries || pin >= Inputs) return;
+        var shift = 32 * (_select & 1);
+        WriteEntry(pin, (_entries[pin] & ~(0xfffffffful << shift)) | ((ulong)value << shift));
     }
 
-    /// <summary>Drives an input, active high.</summary>
-    public void SetLevel(int input, bool level)
+    private void WriteEntry(int pin, ulong value)
     {
-        var bit = 1ul << input;
-        var was = (_levels & bit) != 0;
-        if (level == was) return;
-        _levels = level ? _levels | bit : _levels & ~bit;
-        if (level) Service(input, edge: true);
+        var old = _entries[pin];
+        _entries[pin] = (value & EntryWritable) | (old & RemoteIrr);
+
+        // An entry set to edge forgets the interrupt that waits for its end: how a driver ends one without an EOI register.
+        if ((value & Level) == 0) SetRemoteIrr(pin, false);
+        if ((_lines & (1ul << pin)) == 0 || (value & Masked) != 0) return;
+        var opened = (old & Masked) != 0 && Delivery(value) == DeliveryMode.ExtInt;
+        if ((value & Level) != 0 || opened) Send(pin);
     }
 
-    private void Service(int n, bool edge)
+    private void Send(int pin)
     {
-        ref var entry = ref _entries[n];
-        if ((entry & Masked) != 0) return;
-        if ((entry & Level) != 0)
+        var entry = _entries[pin];
+        var delivery = Delivery(entry);
+
+        // Only fixed and lowest priority interrupts have a level, all others are edges.
+        var isLevel = (entry & Level) != 0 && delivery <= DeliveryMode.LowestPriority;
+        if (isLevel)
         {
-            if ((_levels >> n & 1) == 0 || (entry & RemoteIrr) != 0) return;
-            entry |= RemoteIrr;
-        }
-        else if (!edge)
-        {
-            return;
+            if ((entry & RemoteIrr) != 0) return;
+            SetRemoteIrr(pin, true);
         }
 
-        _bus.Deliver((uint)(entry >> 56), (entry & 0x800) != 0, false, (DeliveryMode)(entry >> 8 & 7), (byte)entry, (entry & Level) != 0);
+        _bus.DeliverShort((byte)(entry >> 56), (entry & Logical) != 0, delivery, (byte)entry, isLevel);
     }
 
-    /// <summary>A level input that is still up asks again.</summary>
-    internal void EndOfInterrupt(byte vector)
+    private static DeliveryMode Delivery(ulong entry) => (DeliveryMode)((entry >> 8) & 7);
+
+    private void SetRemoteIrr(int pin, bool value)
     {
-        for (var n = 0; n < Inputs; n++)
+        if (value)
         {
-            ref var entry = ref _entries[n];
-            if ((byte)entry != vector || (entry & (Level | RemoteIrr)) != (Level | RemoteIrr)) continue;
-            entry &= ~RemoteIrr;
-            Service(n, edge: false);
+            _entries[pin] |= RemoteIrr;
+            _awaitEoi |= 1ul << pin;
+        }
+        else
+        {
+            _entries[pin] &= ~RemoteIrr;
+            _awaitEoi &= ~(1ul << pin);
         }
     }
 
+    /// <summary>All entries are masked; the inputs keep their levels, which are others'.</summary>
     public void Reset(ResetKind kind)
     {
-        s_registers.Reset(this);
         System.Array.Fill(_entries, Masked);
+        _awaitEoi = 0;
+        _select = 0;
         _id = 0;
     }
 
     public void State(StateVisitor s)
     {
-        s.Registers(s_registers, this);
-        s.U32("id", ref _id);
-        s.U64("levels", ref _levels);
-        for (var n = 0; n < Inputs; n++) s.U64($"entry{n}", ref _entries[n]);
+        for (var i = 0; i < Inputs; i++) s.U64($"RTE{i}", ref _entries[i]);
+        s.U64("lines", ref _lines);
+        s.U8("IOREGSEL", ref _select);
+        s.U32("ID", ref _id);
+    }
+
+    public void Restored()
+    {
+        _awaitEoi = 0;
+        for (var i = 0; i < Inputs; i++)
+            if ((_entries[i] & RemoteIrr) != 0) _awaitEoi |= 1ul << i;
     }
 }
