@@ -96,7 +96,9 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
         Pit = new I8254Pit(Router.PlatformLine(0), clock);
         Rtc = new Mc146818Rtc(Router.PlatformLine(8), clock, _options.StartTime);
         PmTimer = new PmTimer(Router.PlatformLine(9), clock);
-        _devices.AddRange([ioApic, Pic, Router, Pit, Rtc, PmTimer]);
+        IrqLine[] hpetLines = [Router.PlatformLine(20, true), Router.PlatformLine(21, true), Router.PlatformLine(22, true), Router.PlatformLine(23, true)];
+        var hpet = new Hpet(clock, [Router.PlatformLine(0, isHpet: true), Router.PlatformLine(8, isHpet: true)], hpetLines, Router.SetLegacyReplacement);
+        _devices.AddRange([ioApic, Pic, Router, Pit, Rtc, PmTimer, hpet]);
         _ports.BeginChange();
         Pic.MapPorts(_ports);
         Pit.MapPorts(_ports);
@@ -104,6 +106,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
         PmTimer.MapPorts(_ports);
         _ports.EndChange();
         ioApic.MapMemory(_memory);
+        hpet.MapMemory(_memory);
         PresetCmos();
     }
 

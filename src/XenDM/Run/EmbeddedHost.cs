@@ -159,7 +159,7 @@ internal sealed class EmbeddedHost : IDisposable
             if (board.Serials[port] != "none") serialPorts |= 1 << port;
         var drives = new List<BootDrive>();
         foreach (var drive in _drives.All) drives.Add(new BootDrive(drive.Spec.IsCdrom ? BootSource.Cdrom : BootSource.Disk, drive.Spec.Channel, drive.Spec.Unit));
-        FirmwareConfig.AddTo(config, new FirmwareOptions(memory, new AcpiOptions(board.Cpus, board.MaxCpus, memory.Low) { PmControl = AcpiOptions.SeaBiosPmControl, SerialPorts = serialPorts, HasHpet = false })
+        FirmwareConfig.AddTo(config, new FirmwareOptions(memory, new AcpiOptions(board.Cpus, board.MaxCpus, memory.Low) { PmControl = AcpiOptions.SeaBiosPmControl, SerialPorts = serialPorts })
         {
             // A kernel's own boot ROM comes first, and its order is made with it.
             // There is no screen: what firmware and boot loaders write on it goes to COM1, and its input counts as the keyboard's.
