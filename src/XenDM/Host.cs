@@ -155,7 +155,7 @@ internal sealed class Host : IDisposable
             var spec = drive.Spec;
             var serial = spec.Serial.Length > 0 ? spec.Serial : $"XD{(spec.Channel * 2) + spec.Unit + 1:d5}";
             if (spec.IsCdrom) drive.Tray = board.Ide.AttachCdrom(spec.Channel, spec.Unit, spec.Id, spec.DeviceId, drive.Image, serial);
-            else board.Ide.AttachDisk(spec.Channel, spec.Unit, spec.Id, drive.Image!, serial, spec.WriteCache);
+            else board.Ide.AttachDisk(spec.Channel, spec.Unit, spec.Id, drive.Image!, serial, spec.WriteCache, spec.Model, spec.Revision);
         }
     }
 

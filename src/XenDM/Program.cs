@@ -43,7 +43,7 @@ internal static class Program
         try
         {
             var options = QemuArguments.Parse(arguments);
-            using var log = new ProcessLog();
+            using var log = new ProcessLog(verbose: !options.IsQTest);
             return Run(options, log);
         }
         catch (Exception e) when (IsSetUpMistake(e))
@@ -58,6 +58,13 @@ internal static class Program
         try
         {
             log.Info("start", $"{Version}, process {Environment.ProcessId}");
+            if (options.IsQTest)
+            {
+                using var scripted = new QTestHost(options, log);
+                log.Info("exit", scripted.Run());
+                return 0;
+            }
+
             using var host = new Host(options, log);
             log.Info("exit", host.Run());
             return 0;

@@ -18,7 +18,7 @@ public class DependencyTests
         ["XenDM.PvBackends"] = ["XenDM.Core"],
         ["XenDM.Cpu"] = ["XenDM.Core", "Iced"],
         ["XenDM.Backends"] = ["XenDM.Core", "XenDM.Interop", "System.IO.Pipelines"],
-        ["XenDM.Hypervisor"] = ["XenDM.Core", "XenDM.Cpu", "XenDM.Platform", "XenDM.Interop"],
+        ["XenDM.Hypervisor"] = ["XenDM.Core", "XenDM.Cpu", "XenDM.Platform", "XenDM.Interop", "System.IO.Pipelines"],
         ["XenDM.Vnc"] = ["XenDM.Core", "System.IO.Pipelines"],
         ["XenDM.Monitor"] = ["XenDM.Core", "System.IO.Pipelines"],
         ["XenDM.Web"] = [],

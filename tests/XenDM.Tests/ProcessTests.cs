@@ -85,7 +85,7 @@ public sealed class ProcessTests : IDisposable
         Assert.Contains("SIGHUP", errors.TrimEnd().Split('\n')[^1], StringComparison.Ordinal);
     }
 
-    private static Process Start(params string[] arguments)
+    internal static Process Start(params string[] arguments)
     {
         var start = new ProcessStartInfo("dotnet") { RedirectStandardError = true, RedirectStandardOutput = true, StandardErrorEncoding = Encoding.UTF8 };
         start.ArgumentList.Add(typeof(Host).Assembly.Location);

@@ -1,3 +1,4 @@
+using System;
 using XenDM.Core.Io;
 using XenDM.Core.Memory;
 using XenDM.Core.Pci;
@@ -5,6 +6,11 @@ using XenDM.Core.Registers;
 using XenDM.Core.State;
 
 namespace XenDM.Devices.Chipset;
+
+/// <summary>The guest changed where the RAM between C0000h and FFFFFh is seen.</summary>
+/// <param name="readable">Reads see RAM; else what is on the bus (ROM).</param>
+/// <param name="writable">Writes go to RAM; else to the bus.</param>
+public delegate void ShadowRamChanged(ulong start, ulong length, bool readable, bool writable);
 
 /// <summary>
 /// Intel 82441FX PCI and memory controller (PMC), the host bridge at 00:00.0: 8086:1237 revision 2. Ports 0xcf8 (CONFADD) and 0xcfc
@@ -31,7 +37,7 @@ public sealed class I440Fx : PciFunction
     private const ushort ConfigAddressPort = 0xcf8;
     private const ushort ConfigDataPort = 0xcfc;
     private const uint ConfigEnable = 1u << 31;
-    private const uint ConfigAddressBits = ConfigEnable | 0x00ff_fffc;
+    private const uint ConfigAddressBits = ConfigEnable | 0x00ff_ffff;
 
     /// <summary>SMRAM: DOPEN, DCLS, DLCK, G_SMRAME; C_BASE_SEG is fixed.</summary>
     private const byte SmramWritable = 0x78;
@@ -44,6 +50,7 @@ public sealed class I440Fx : PciFunction
         .Build();
 
     private readonly IIoRegion? _resetControl;
+    private readonly ShadowRamChanged? _shadow;
     [Glue("a mapping; made when the function comes onto the bus")]
     private RegionMapping? _addressMapping;
     [Glue("a mapping; made when the function comes onto the bus")]
@@ -52,10 +59,12 @@ public sealed class I440Fx : PciFunction
 
     /// <param name="resetControl">Answers byte accesses to port 0xcf9, which lies inside CONFADD: the PIIX3's <see cref="Piix3Isa.ResetControl"/>.</param>
     /// <param name="firmwareIds">The subsystem ids 1af4:1100 by which SeaBIOS, started without hvmloader, knows the board. Under Xen they are not there.</param>
-    public I440Fx(IGuestMemory memory, IIoRegion? resetControl, bool firmwareIds = false)
+    /// <param name="shadow">Told what PAM0 to PAM6 say; null where RAM is always there, as under Xen.</param>
+    public I440Fx(IGuestMemory memory, IIoRegion? resetControl, bool firmwareIds = false, ShadowRamChanged? shadow = null)
         : base("i440fx", 0x8086, 0x1237, 0x060000, 2, memory)
     {
         _resetControl = resetControl;
+        _shadow = shadow;
         if (firmwareIds) SetSubsystem(0x1af4, 0x1100);
         SetDefault16(PciConstants.Command, PciConstants.CommandMemory | PciConstants.CommandMaster);
         SetWritable16(PciConstants.Command, 0x0140);
@@ -103,6 +112,28 @@ public sealed class I440Fx : PciFunction
     protected override void ConfigWritten(int register, int size)
     {
         if (Overlaps(register, size, Smram, 1)) ApplySmramLock();
+        if (_shadow is null || !Overlaps(register, size, Pam0, PamCount)) return;
+        for (var pam = Math.Max(register, Pam0); pam < Math.Min(register + size, Pam0 + PamCount); pam++) ApplyShadow(pam - Pam0);
+    }
+
+    /// <summary>PAM0 7:4 is the BIOS segment; of the others each half is 16 KiB, from C0000h up. Bit 0 of a half is RE, bit 1 WE.</summary>
+    private void ApplyShadow(int pam)
+    {
+        var value = Config[Pam0 + pam];
+        if (pam == 0)
+        {
+            _shadow?.Invoke(0xf_0000, 0x1_0000, (value & 0x10) != 0, (value & 0x20) != 0);
+            return;
+        }
+
+        var start = 0xc_0000 + ((ulong)(pam - 1) * 0x8000);
+        _shadow?.Invoke(start, 0x4000, (value & 0x01) != 0, (value & 0x02) != 0);
+        _shadow?.Invoke(start + 0x4000, 0x4000, (value & 0x10) != 0, (value & 0x20) != 0);
+    }
+
+    private void ApplyShadow()
+    {
+        for (var pam = 0; pam < PamCount; pam++) ApplyShadow(pam);
     }
 
     /// <summary>DLCK closes SMRAM and stays until reset.</summary>
@@ -146,8 +177,11 @@ public sealed class I440Fx : PciFunction
             if ((chip._configAddress & ConfigEnable) != 0) chip.Bus?.Write(Target(offset), size, value);
         }
 
-        /// <summary>Bus, device and function move from 23:8 to 31:16; the byte in the dword comes from the port.</summary>
-        private ulong Target(ulong offset) => ((ulong)(chip._configAddress & 0x00ff_ff00) << 8) | (chip._configAddress & 0xfc) | offset;
+        /// <summary>
+        /// Bus, device and function move from 23:8 to 31:16; the byte in the dword comes from the port. Bits 1:0 of CONFADD are or-ed to it:
+        /// reserved in the data sheet, but drivers of emulated boards put the byte there and always use the first port.
+        /// </summary>
+        private ulong Target(ulong offset) => ((ulong)(chip._configAddress & 0x00ff_ff00) << 8) | (chip._configAddress & 0xff) | offset;
     }
 
     public override void Reset(ResetKind kind)
@@ -155,6 +189,7 @@ public sealed class I440Fx : PciFunction
         base.Reset(kind);
         s_address.Reset(this);
         ApplySmramLock();
+        ApplyShadow();
     }
 
     public override void State(StateVisitor s)
@@ -167,5 +202,6 @@ public sealed class I440Fx : PciFunction
     {
         base.Restored();
         ApplySmramLock();
+        ApplyShadow();
     }
 }

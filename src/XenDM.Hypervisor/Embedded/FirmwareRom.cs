@@ -23,5 +23,12 @@ internal sealed class FirmwareRom : IDisposable
         map.Map((GuestRam.FourGiB - (ulong)bytes) >> PhysicalMap.PageBits, (ulong)bytes >> PhysicalMap.PageBits, _host, false);
     }
 
+    /// <summary>Where the image's end is shadowed below 1 MiB: at most its last 128 KiB.</summary>
+    /// <returns>First address.</returns>
+    public ulong LegacyStart => (1 << 20) - Math.Min(_length, 128 << 10);
+
+    /// <summary>Host address of a byte below 1 MiB, from <see cref="LegacyStart"/> on.</summary>
+    public nint LegacyHost(ulong address) => _host + (nint)(_length - ((1 << 20) - (nuint)address));
+
     public void Dispose() => Posix.Unmap(_host, _length);
 }

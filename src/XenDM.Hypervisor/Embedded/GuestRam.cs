@@ -49,7 +49,16 @@ public sealed class GuestRam : IGuestMemory, IDisposable
 
     public PhysicalMap Map { get; }
 
-    private void MapRam(ulong gpa, ulong bytes, ulong offset) => Map.Map(gpa >> PhysicalMap.PageBits, bytes >> PhysicalMap.PageBits, _host + (nint)offset, true);
+    private void MapRam(ulong gpa, ulong bytes, ulong offset, bool writable = true) =>
+        Map.Map(gpa >> PhysicalMap.PageBits, bytes >> PhysicalMap.PageBits, _host + (nint)offset, writable);
+
+    /// <summary>Shows RAM at its own place again, after something else was mapped there.</summary>
+    /// <param name="gpa">Below the hole, as are all bytes.</param>
+    public void Show(ulong gpa, ulong bytes, bool writable)
+    {
+        if (gpa > Low || bytes > Low - gpa) throw new ArgumentOutOfRangeException(nameof(gpa));
+        MapRam(gpa, bytes, gpa, writable);
+    }
 
     /// <summary>Copies RAM by its place in the host mapping, holes left out.</summary>
     public void CopyOut(ulong offset, Span<byte> destination)

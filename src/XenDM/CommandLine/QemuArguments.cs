@@ -21,6 +21,8 @@ public static class QemuArguments
         "driver", "serial", "auto-read-only", "file.locking", "locking", "cache.direct", "cache.no-flush", "cache.writeback",
     ];
 
+    private static readonly string[] s_globals = ["ide-hd.serial", "ide-hd.ver", "ide-hd.model", "ide-cd.serial"];
+
     private delegate void Handler(QemuOptions options, string option, string value);
 
     /// <summary>Options with a value.</summary>
@@ -41,13 +43,18 @@ public static class QemuArguments
         ["-drive"] = static (o, n, v) => o.Drives.Add(OptionList.Parse(n, v, null, ["file"], s_driveKeys)),
         ["-netdev"] = static (o, n, v) => o.Netdevs.Add(OptionList.Parse(n, v, "type")),
         ["-net"] = static (_, n, v) => Only(n, v, "none"),
-        ["-boot"] = static (o, n, v) => o.BootOrder = OptionList.Parse(n, v, "order").Get("order") ?? o.BootOrder,
+        ["-boot"] = ParseBoot,
         ["-usbdevice"] = static (o, _, v) => o.UsbDevices.Add(v),
         ["-smp"] = ParseSmp,
         ["-m"] = ParseMemory,
         ["-machine"] = static (o, n, v) => o.Machine = OptionList.Parse(n, v, "type"),
         ["-M"] = static (o, n, v) => o.Machine = OptionList.Parse(n, v, "type"),
-        ["-accel"] = static (_, n, v) => Only(n, OptionList.Parse(n, v, "accel").Require("accel"), "xen"),
+        ["-accel"] = static (o, n, v) => o.Accelerators.Add(OptionList.Parse(n, v, "accel").Require("accel")),
+        ["-qtest"] = static (o, _, v) => o.QTest = v,
+        ["-qtest-log"] = static (o, _, v) => o.QTestLog = v,
+        ["-qmp"] = ParseQmp,
+        ["-bios"] = static (o, _, v) => o.Bios = v,
+        ["-uuid"] = static (o, n, v) => o.Uuid = Guid.TryParse(v, out var uuid) ? uuid : throw new UsageException(n, $"'{v}' is not a UUID"),
         ["-incoming"] = ParseIncoming,
         ["-chroot"] = static (o, _, v) => o.Chroot = v,
         ["-runas"] = static (o, _, v) => o.RunAs = v,
@@ -55,7 +62,7 @@ public static class QemuArguments
         ["-monitor"] = static (_, n, v) => Only(n, v, "none", "null", "/dev/null"),
         ["-parallel"] = static (_, n, v) => Only(n, v, "none", "null", "/dev/null"),
         ["-vga"] = ParseVga,
-        ["-global"] = static (_, n, v) => throw new UsageException(n, $"'{v}' has no effect here: device properties are set with -device"),
+        ["-global"] = ParseGlobal,
         ["-spice"] = static (_, n, _) => throw new UsageException(n, "SPICE is not built; use VNC"),
         ["-fda"] = static (_, n, _) => throw new UsageException(n, "floppy drives are not built"),
         ["-fdb"] = static (_, n, _) => throw new UsageException(n, "floppy drives are not built"),
@@ -66,7 +73,7 @@ public static class QemuArguments
         ["-cdrom"] = static (o, n, v) => AddDrive(o, n, v, 2, "cdrom"),
         ["-object"] = static (_, n, v) => throw new UsageException(n, $"'{v}' is not built"),
         ["-rtc"] = static (_, _, _) => { },
-        ["-trace"] = static (_, n, v) => throw new UsageException(n, $"'{v}' is not built"),
+        ["-trace"] = static (_, _, _) => { },
     };
 
     /// <summary>Options without a value. Those that do nothing ask for what is always so.</summary>
@@ -78,11 +85,11 @@ public static class QemuArguments
         ["-xen-attach"] = static o => o.XenAttach = true,
         ["-xen-domid-restrict"] = static o => o.DomainRestrict = true,
         ["-usb"] = static o => o.Usb = true,
-        ["-nodefaults"] = static _ => { },
+        ["-nodefaults"] = static o => o.NoDefaults = true,
         ["-no-user-config"] = static _ => { },
         ["-nographic"] = static _ => { },
-        ["-no-fd-bootchk"] = static _ => { },
-        ["-no-reboot"] = static _ => { },
+        ["-no-fd-bootchk"] = static o => o.NoFloppyCheck = true,
+        ["-no-reboot"] = static o => o.NoReboot = true,
         ["-enable-xen"] = static _ => { },
     };
 
@@ -107,6 +114,7 @@ public static class QemuArguments
             else throw new UsageException("", $"'{name}' is not an option; a disk is given with -drive");
         }
 
+        CheckAccelerators(options);
         if (options.Append.Length > 0 && options.Kernel is null) throw new UsageException("-append", "needs -kernel");
         if (options.Initrd is not null && options.Kernel is null) throw new UsageException("-initrd", "needs -kernel");
         return options;
@@ -115,6 +123,51 @@ public static class QemuArguments
     private static void Only(string option, string value, params string[] allowed)
     {
         if (Array.IndexOf(allowed, value) < 0) throw new UsageException(option, $"'{value}' is not built; known is {string.Join(", ", allowed)}");
+    }
+
+    /// <summary>QEMU takes the first one that works; here that is the one which runs no CPU, where it is named, and else Xen.</summary>
+    private static void CheckAccelerators(QemuOptions options)
+    {
+        if (options.Machine?.Get("accel") is { } list) options.Accelerators.AddRange(list.Split(':'));
+        if (options.IsQTest) return;
+        foreach (var accelerator in options.Accelerators) Only("-accel", accelerator, "xen", "qtest");
+    }
+
+    /// <summary>Several of these add up.</summary>
+    private static void ParseBoot(QemuOptions options, string name, string value)
+    {
+        var list = OptionList.Parse(name, value, "order");
+        list.AllowOnly("order", "once", "menu", "splash", "splash-time", "reboot-timeout", "strict");
+        foreach (var (key, word) in list.Pairs)
+        {
+            if (key == "order") (options.BootOrder, options.BootOrderGiven) = (word, true);
+            else if (key == "once") options.BootOnce = word;
+            else options.Boot[key] = word;
+        }
+    }
+
+    /// <summary>A monitor on a backend of its own, in the words of <c>-serial</c>.</summary>
+    private static void ParseQmp(QemuOptions options, string name, string value)
+    {
+        var id = $"qmp{options.Monitors.Count}";
+        var (kind, rest) = value.IndexOf(':', StringComparison.Ordinal) is var colon and >= 0 ? (value[..colon], value[(colon + 1)..]) : (value, "");
+        var backend = kind switch
+        {
+            "unix" => $"socket,path={rest}",
+            "tcp" when rest.IndexOf(':', StringComparison.Ordinal) is var port and >= 0 => $"socket,host={rest[..port]},port={rest[(port + 1)..]}",
+            "stdio" or "pty" or "null" => kind,
+            _ => throw new UsageException(name, $"'{value}' must be unix:PATH, tcp:HOST:PORT, stdio or pty"),
+        };
+        options.Chardevs.Add(OptionList.Parse("-chardev", $"{backend},id={id}", "backend", ["path", "logfile"], [.. ChardevKeys, "nowait"]));
+        options.Monitors.Add(OptionList.Parse("-mon", $"chardev={id},mode=control"));
+    }
+
+    private static void ParseGlobal(QemuOptions options, string name, string value)
+    {
+        var equals = value.IndexOf('=', StringComparison.Ordinal);
+        if (equals < 0 || !value.AsSpan(0, equals).Contains('.')) throw new UsageException(name, $"'{value}' must be DRIVER.PROPERTY=VALUE");
+        if (Array.IndexOf(s_globals, value[..equals]) < 0) throw new UsageException(name, $"'{value}' has no effect here; known are {string.Join(", ", s_globals)}");
+        options.Globals[value[..equals]] = value[(equals + 1)..];
     }
 
     /// <summary>QEMU's short form of <c>-device VGA</c>.</summary>

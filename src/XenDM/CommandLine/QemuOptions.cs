@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 
 namespace XenDM.CommandLine;
@@ -34,7 +35,7 @@ public sealed class QemuOptions
     /// <summary>Type in the key <c>type</c>, then its properties.</summary>
     public OptionList? Machine { get; set; }
 
-    public string MachineType => Machine?.Get("type") ?? "xenfv";
+    public string MachineType => Machine?.Get("type") ?? (IsQTest ? "pc" : "xenfv");
 
     public string Name { get; set; } = "";
 
@@ -45,6 +46,30 @@ public sealed class QemuOptions
     public int MaxCpus { get; set; } = 1;
 
     public string BootOrder { get; set; } = "cda";
+
+    /// <summary><c>-boot</c> says something about the order.</summary>
+    public bool BootOrderGiven { get; set; }
+
+    /// <summary><c>-boot once=</c>: the order until the first reset.</summary>
+    public string? BootOnce { get; set; }
+
+    /// <summary>Everything else that <c>-boot</c> said, by key.</summary>
+    public Dictionary<string, string> Boot { get; } = [];
+
+    /// <summary><c>-nodefaults</c>: no drive that was not asked for.</summary>
+    public bool NoDefaults { get; set; }
+
+    /// <summary><c>-no-reboot</c>: a reset ends the process.</summary>
+    public bool NoReboot { get; set; }
+
+    /// <summary><c>-no-fd-bootchk</c>: firmware shall not look for a boot signature on floppies.</summary>
+    public bool NoFloppyCheck { get; set; }
+
+    /// <summary><c>-bios</c>: an image that ends at 4 GiB.</summary>
+    public string? Bios { get; set; }
+
+    /// <summary><c>-uuid</c>.</summary>
+    public Guid Uuid { get; set; }
 
     public string? Kernel { get; set; }
 
@@ -58,6 +83,21 @@ public sealed class QemuOptions
 
     /// <summary>The last <c>-display</c>.</summary>
     public string Display { get; set; } = "none";
+
+    /// <summary><c>-accel</c> and the machine's <c>accel=</c>, in order.</summary>
+    public List<string> Accelerators { get; } = [];
+
+    /// <summary>No CPU runs: a client on the character backend <see cref="QTest"/> drives the board.</summary>
+    public bool IsQTest => QTest is not null || Accelerators.Contains("qtest");
+
+    /// <summary><c>-qtest</c>: where the client is, in the words of <c>-serial</c>.</summary>
+    public string? QTest { get; set; }
+
+    /// <summary><c>-qtest-log</c>: a file, or none.</summary>
+    public string QTestLog { get; set; } = "none";
+
+    /// <summary><c>-global driver.property=value</c>.</summary>
+    public Dictionary<string, string> Globals { get; } = [];
 
     public List<OptionList> Chardevs { get; } = [];
 

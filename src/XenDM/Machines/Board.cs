@@ -30,7 +30,11 @@ namespace XenDM.Machines;
 /// <param name="PowerButton">Presses the power button where PM1 status lives; null where only the hypervisor can.</param>
 /// <param name="Display">The display adapter, or null for none.</param>
 /// <param name="FirmwareIds">SeaBIOS runs on the board without hvmloader.</param>
-internal sealed record BoardOptions(bool XenPlatform, bool Acpi, int OnlineCpus, int MaxCpus, IReadOnlyList<ICharBackend?> Serial, string BootOrder, FwCfg? KernelFiles, bool FirmwareIds = false, Func<bool>? PowerButton = null, DisplayAdapter? Display = null);
+internal sealed record BoardOptions(bool XenPlatform, bool Acpi, int OnlineCpus, int MaxCpus, IReadOnlyList<ICharBackend?> Serial, string BootOrder, FwCfg? KernelFiles, bool FirmwareIds = false, Func<bool>? PowerButton = null, DisplayAdapter? Display = null)
+{
+    /// <summary>Told which RAM below 1 MiB the guest sees; null where it is always there.</summary>
+    public ShadowRamChanged? Shadow { get; init; }
+}
 
 /// <summary>A Bochs adapter ("stdvga").</summary>
 /// <param name="Memory">Its video memory, provided by the home of the machine.</param>
@@ -65,7 +69,7 @@ internal sealed class Board : IIrqSink, IUnplug
         Io = new IoDispatcher(Ports, Memory, Pci, ram);
 
         var isa = new Piix3Isa(hypervisor, control);
-        AddPci(new I440Fx(ram, isa.ResetControl, options.FirmwareIds), 0, 0);
+        AddPci(new I440Fx(ram, isa.ResetControl, options.FirmwareIds, options.Shadow), 0, 0);
         AddPci(isa, 1, 0);
         Ide = new Piix3Ide("piix3-ide", ram, IsaLine(14), IsaLine(15), events, log);
         AddPci(Ide, 1, 1);

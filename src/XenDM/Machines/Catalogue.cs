@@ -13,6 +13,7 @@ internal static class Catalogue
         switch (machine)
         {
             case "none" or "xenfv" or "xenfv-3.1" or "xenfv-4.2" or "pc": break;
+            case var pc when options.IsQTest && pc.StartsWith("pc-i440fx-", System.StringComparison.Ordinal): break;
             case "xenpv": throw new UsageException("-machine", "xenpv is not built; known are xenfv, pc and none");
             default: throw new UsageException("-machine", $"{machine} is not known; known are xenfv, pc and none");
         }

@@ -25,6 +25,8 @@ internal sealed class AtaDisk : IdeDrive
     private readonly IBlockBackend _image;
     private readonly IMachineEvents _events;
     private readonly string _serial;
+    private readonly string _model;
+    private readonly string _revision;
     private readonly bool _cacheAtPowerOn;
     private readonly long _sectors;
     private byte _command;
@@ -42,10 +44,12 @@ internal sealed class AtaDisk : IdeDrive
     private byte _logicalSectors;
     private int _range;
 
-    public AtaDisk(IdeChannel channel, int unit, string driveId, IBlockBackend image, string serial, bool writeCache, IMachineEvents events)
+    public AtaDisk(IdeChannel channel, int unit, string driveId, IBlockBackend image, string serial, bool writeCache, IMachineEvents events, string model = "XenDM HARDDISK", string revision = "1.0")
         : base(channel, unit)
     {
         DriveId = driveId;
+        _model = model;
+        _revision = revision;
         _image = image;
         _serial = serial;
         _cacheAtPowerOn = writeCache;
@@ -546,8 +550,8 @@ internal sealed class AtaDisk : IdeDrive
         Word(20, 3);
         Word(21, 512);
         Word(22, 4);
-        Ascii(23, 8, "1.0");
-        Ascii(27, 40, "XenDM HARDDISK");
+        Ascii(23, 8, _revision);
+        Ascii(27, 40, _model);
         Word(47, 0x8000 | MaxMultiple);
         Word(48, 1);
         Word(49, 0x0f00);

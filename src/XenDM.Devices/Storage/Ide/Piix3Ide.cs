@@ -54,8 +54,10 @@ public sealed class Piix3Ide : PciFunction, IIoRegion
     /// <param name="driveId">Name in events.</param>
     /// <param name="serial">Up to 20 ASCII characters; the same on every start, so that guests find their disk again.</param>
     /// <param name="writeCache">The write cache is on after reset; off: every write is on stable storage when it completes.</param>
-    public void AttachDisk(int channel, int unit, string driveId, IBlockBackend image, string serial, bool writeCache) =>
-        _channels[channel].Attach(new AtaDisk(_channels[channel], unit, driveId, image, serial, writeCache, _events));
+    /// <param name="model">Up to 40 ASCII characters.</param>
+    /// <param name="revision">Of the drive's firmware, up to 8 ASCII characters.</param>
+    public void AttachDisk(int channel, int unit, string driveId, IBlockBackend image, string serial, bool writeCache, string model = "XenDM HARDDISK", string revision = "1.0") =>
+        _channels[channel].Attach(new AtaDisk(_channels[channel], unit, driveId, image, serial, writeCache, _events, model, revision));
 
     /// <summary>Puts a CD drive on a channel, before the first reset.</summary>
     /// <param name="medium">The disc, or null.</param>
