@@ -237,6 +237,11 @@ public class AtaDiskTests : IdeTestBase
         SetTable(Primary, (0x20000, 512));
         Command28(0xc8, 0, 1);
         StartBusMaster(Primary, toMemory: true);
+        Assert.Equal(5, BmStatus() & 7);
+        Assert.Equal(Ready | Seek, TakeInterrupt());
+        StopBusMaster();
+        Command28(0xca, 0, 1);
+        StartBusMaster(Primary, toMemory: false);
         Assert.Equal(2, BmStatus() & 3);
         Assert.Empty(Disk.Requests);
     }

@@ -9,9 +9,9 @@ public class AtapiCdromTests : IdeTestBase
 
     public AtapiCdromTests()
     {
-        // The unit attention after power on.
+        // No unit attention after power on.
         Packet(0x00);
-        Assert.Equal((6, 0x29), Sense());
+        Assert.Equal((0, 0), Sense());
     }
 
     [Fact]

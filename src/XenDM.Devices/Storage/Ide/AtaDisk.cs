@@ -172,6 +172,7 @@ internal sealed class AtaDisk : IdeDrive
     {
         if (Request.Error != 0)
         {
+            if (Request.Operation == BlockOperation.Discard) Channel.DmaFinished();
             FailAt(_lba + (Request.BytesDone / SectorBytes));
             return;
         }
@@ -430,7 +431,7 @@ internal sealed class AtaDisk : IdeDrive
     private void DataSetManagement()
     {
         var sectors = Count16 == 0 ? 65536 : Count16;
-        if (Feature != 1 || !_image.CanDiscard || sectors * SectorBytes > BufferBytes)
+        if (Feature != 1 || sectors * SectorBytes > BufferBytes)
         {
             Fail(IdeError.Abort);
             return;
@@ -443,9 +444,7 @@ internal sealed class AtaDisk : IdeDrive
 
     private void RunTrimTable()
     {
-        if (!CopyMemoryToBuffer(0, _buffered)) return;
-        Channel.DmaFinished();
-        TrimNext();
+        if (CopyMemoryToBuffer(0, _buffered)) TrimNext();
     }
 
     private void TrimNext()
@@ -459,14 +458,18 @@ internal sealed class AtaDisk : IdeDrive
             if (count == 0) continue;
             if (lba > _sectors - count)
             {
-                Fail(IdeError.IdNotFound);
+                Channel.DmaFinished();
+                Fail(IdeError.Abort);
                 return;
             }
 
+            // To trim is a hint: an image that cannot give space back keeps its data.
+            if (!_image.CanDiscard) continue;
             StartImage(BlockOperation.Discard, lba * SectorBytes, count * SectorBytes);
             return;
         }
 
+        Channel.DmaFinished();
         Complete();
     }
 

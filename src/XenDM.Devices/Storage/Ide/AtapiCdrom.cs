@@ -8,7 +8,7 @@ namespace XenDM.Devices.Storage.Ide;
 /// <summary>
 /// An ATAPI CD/DVD-ROM drive: packet commands by programmed I/O with the host's byte count limit, and by bus-master DMA. Specifications:
 /// ATA/ATAPI-6 (packet feature set), SFF-8020i and MMC-3 (commands), SPC-2 (sense, inquiry, mode pages).
-/// Deviations: no audio; discs have one data track; an image of more than 800 MB is a DVD profile for GET CONFIGURATION only.
+/// Deviations: no unit attention after power on or reset, as guests of emulated drives expect; no audio; discs have one data track; an image of more than 800 MB is a DVD profile for GET CONFIGURATION only.
 /// </summary>
 internal sealed class AtapiCdrom : IdeDrive, IMediumListener
 {
@@ -28,7 +28,6 @@ internal sealed class AtapiCdrom : IdeDrive, IMediumListener
     private static readonly Sense s_badField = new(5, 0x24, 0x00);
     private static readonly Sense s_locked = new(5, 0x53, 0x02);
     private static readonly Sense s_mediumChanged = new(6, 0x28, 0x00);
-    private static readonly Sense s_powerOn = new(6, 0x29, 0x00);
 
     private readonly IMachineEvents _events;
     private readonly string _deviceId;
@@ -106,7 +105,7 @@ internal sealed class AtapiCdrom : IdeDrive, IMediumListener
         _nextBlock = _blocksLeft = 0;
         _locked = _ejectRequested = _newMedium = false;
         _senseKey = _senseCode = _senseQualifier = 0;
-        _attentionCode = s_powerOn.Code;
+        _attentionCode = 0;
         Array.Clear(_packet);
     }
 
@@ -284,9 +283,8 @@ internal sealed class AtapiCdrom : IdeDrive, IMediumListener
         // INQUIRY, REQUEST SENSE and GET EVENT STATUS work and keep the attention for the next command (MMC-3, 4.1.6).
         if (operation is not (0x12 or 0x03 or 0x4a or 0x46) && _attentionCode != 0)
         {
-            var code = _attentionCode;
             _attentionCode = 0;
-            Fail(code == s_mediumChanged.Code ? s_mediumChanged : s_powerOn);
+            Fail(s_mediumChanged);
             return;
         }
 

@@ -300,6 +300,7 @@ internal sealed class IdeChannel : IBulkRegion, IStateful
     private void WriteBmCommand(byte value)
     {
         var before = _bmCommand;
+        if ((value & BmStart) == 0 && (before & BmStart) != 0) Selected?.FinishDma();
         _bmCommand = (byte)(value & (BmStart | BmToMemory));
         if ((value & BmStart) == 0)
         {

@@ -393,12 +393,21 @@ internal abstract class IdeDrive : IStateful
             return;
         }
 
+        if (_dmaToMemory && !Channel.Dma.Enabled)
+        {
+            // Without bus mastering the table cannot be read: the drive sends its data to nowhere and is done. It never takes any from there.
+            _dmaLeft = 0;
+            Request.Error = 0;
+            DmaDone();
+            return;
+        }
+
         Request.ClearSegments();
         var result = CollectPins((int)Math.Min(_dmaLeft, MaxSliceBytes));
         if (Request.SegmentCount == 0)
         {
             ReleasePins(written: false);
-            Channel.DmaStopped(result == IdeDmaResult.Fault);
+            StopDma(result);
             return;
         }
 
@@ -408,17 +417,33 @@ internal abstract class IdeDrive : IStateful
         Send();
     }
 
+    /// <summary>The table is too short or points outside of RAM: the bus master shows it, and the drive gives the command up without an interrupt.</summary>
+    private void StopDma(IdeDmaResult result)
+    {
+        Channel.DmaStopped(result == IdeDmaResult.Fault);
+        _phase = IdePhase.Idle;
+        _status = IdeStatus.Drdy | IdeStatus.Dsc;
+        _dmaLeft = 0;
+    }
+
+    /// <summary>The bus master is about to be stopped: what is in flight between guest pages and the image is waited for.</summary>
+    public void FinishDma()
+    {
+        if (_inFlight && _pinCount > 0 && !_abandoned) Image?.Drain();
+    }
+
     /// <summary>Copies bytes of the buffer to memory through the bus master.</summary>
-    /// <returns>False when the table was too short or pointed outside of RAM; the bus master shows it and the drive hangs, as the PIIX has it.</returns>
+    /// <returns>False when the table was too short or pointed outside of RAM; the command has ended then.</returns>
     protected bool CopyBufferToMemory(int start, int length)
     {
+        if (!Channel.Dma.Enabled) return true;
         while (length > 0)
         {
             var result = Channel.NextChunk(length, out var gpa, out var chunk);
             if (result == IdeDmaResult.Ok && !Channel.Dma.TryWrite(gpa, Buffer.Span.Slice(start, chunk))) result = IdeDmaResult.Fault;
             if (result != IdeDmaResult.Ok)
             {
-                Channel.DmaStopped(result == IdeDmaResult.Fault);
+                StopDma(result);
                 return false;
             }
 
@@ -439,7 +464,7 @@ internal abstract class IdeDrive : IStateful
             if (result == IdeDmaResult.Ok && !Channel.Dma.TryRead(gpa, Buffer.Span.Slice(start, chunk))) result = IdeDmaResult.Fault;
             if (result != IdeDmaResult.Ok)
             {
-                Channel.DmaStopped(result == IdeDmaResult.Fault);
+                StopDma(result);
                 return false;
             }
 

@@ -41,7 +41,9 @@ public sealed class Piix3Ide : PciFunction, IIoRegion
         _log = log;
         _channels = [new IdeChannel("primary", primary, Dma), new IdeChannel("secondary", secondary, Dma)];
         SetDefault16(PciConstants.Status, 0x0280);
-        SetWritable16(PciConstants.Command, PciConstants.CommandIo | PciConstants.CommandMaster);
+
+        // Memory space is there to be switched on and off, with nothing behind it: drivers switch on both and look whether the bits stay.
+        SetWritable16(PciConstants.Command, PciConstants.CommandIo | PciConstants.CommandMemory | PciConstants.CommandMaster);
         SetWritable8(PciConstants.InterruptLine, 0);
         SetWritable32(IdetimPrimary, uint.MaxValue);
         SetWritable8(0x44, 0xff);
