@@ -37,6 +37,9 @@ internal struct JsonSplitter
     /// <summary>After <see cref="Outcome.Garbage"/>: what to tell the client.</summary>
     public string? Error { get; private set; }
 
+    /// <summary>After <see cref="Outcome.Garbage"/>: there are too many brackets inside one another, so that most of what follows is more of them.</summary>
+    public bool IsTooDeep { get; private set; }
+
     public readonly bool InObject => _depth > 0;
 
     /// <summary>Goes on at the first byte that was not looked at yet.</summary>
@@ -112,7 +115,8 @@ internal struct JsonSplitter
 
     private Outcome Open(bool isArray)
     {
-        if (_depth == MaxDepth) return Fail($"JSON parse error, nested more than {MaxDepth} deep");
+        IsTooDeep = _depth == MaxDepth;
+        if (IsTooDeep) return Fail($"JSON parse error, nested more than {MaxDepth} deep");
         _isArray = (_isArray << 1) | (isArray ? 1u : 0u);
         _depth++;
         return Outcome.NeedMore;

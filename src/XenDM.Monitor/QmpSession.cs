@@ -20,6 +20,12 @@ public sealed class QmpSession : ICharFrontend, IDisposable
     private const int MaxPendingEventBytes = 64 << 10;
     private const int ReceiveBytes = 64 << 10;
 
+    /// <summary>Where reading goes on after an error: an opening brace, control characters but the tab, fe and ff.</summary>
+    private static readonly byte[] s_restarts =
+    [
+        (byte)'{', 0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 0xfe, 0xff,
+    ];
+
     private static readonly JsonDocumentOptions s_documentOptions = new() { MaxDepth = JsonSplitter.MaxDepth };
     private static readonly JsonReaderOptions s_readerOptions = new() { MaxDepth = JsonSplitter.MaxDepth };
 
@@ -37,6 +43,7 @@ public sealed class QmpSession : ICharFrontend, IDisposable
     private JsonSplitter _splitter;
     private long _scanned;
     private bool _skipLine;
+    private bool _recovers;
     private bool _negotiated;
     private bool _open;
     private bool _draining;
@@ -123,7 +130,7 @@ public sealed class QmpSession : ICharFrontend, IDisposable
         _scanned = 0;
         _pending.Clear();
         _pendingBytes = _sentOfFirst = 0;
-        _negotiated = _skipLine = false;
+        _negotiated = _skipLine = _recovers = false;
         for (var fd = _backend.TakeFd(); fd >= 0; fd = _backend.TakeFd()) _commands.CloseFd(fd);
         if (_open) _commands.ClientLeft();
         _open = false;
@@ -160,12 +167,20 @@ public sealed class QmpSession : ICharFrontend, IDisposable
             return end is not null;
         }
 
+        if (_recovers)
+        {
+            Recover(pipe, buffer);
+            return !_recovers;
+        }
+
         // The splitter's state stands behind what it looked at before.
         var position = buffer.GetPosition(_scanned);
         switch (_splitter.Scan(buffer, ref position))
         {
             case JsonSplitter.Outcome.Garbage:
-                Resynchronise(pipe, position, _splitter.Error!);
+                var error = _splitter.Error!;
+                if (_splitter.IsTooDeep) SkipLine(pipe, position, error);
+                else Refuse(pipe, position, error);
                 return true;
 
             case JsonSplitter.Outcome.Complete:
@@ -177,7 +192,7 @@ public sealed class QmpSession : ICharFrontend, IDisposable
                 return true;
 
             case var _ when _splitter.Length > MaxMessageBytes:
-                Resynchronise(pipe, buffer.End, $"JSON parse error, a message is longer than {MaxMessageBytes} bytes");
+                SkipLine(pipe, buffer.End, $"JSON parse error, a message is longer than {MaxMessageBytes} bytes");
                 return true;
 
             default:
@@ -189,13 +204,40 @@ public sealed class QmpSession : ICharFrontend, IDisposable
     }
 
     /// <summary>Drops everything up to the next line end.</summary>
-    private void Resynchronise(Pipe pipe, SequencePosition upTo, string error)
+    private void SkipLine(Pipe pipe, SequencePosition upTo, string error)
+    {
+        _skipLine = true;
+        Drop(pipe, upTo, error);
+    }
+
+    /// <summary>Drops a message that went wrong, and what follows until the next one can begin.</summary>
+    private void Refuse(Pipe pipe, SequencePosition culprit, string error)
+    {
+        _recovers = true;
+        Drop(pipe, culprit, error);
+    }
+
+    private void Drop(Pipe pipe, SequencePosition upTo, string error)
     {
         _splitter.Reset();
         _scanned = 0;
-        _skipLine = true;
         pipe.Reader.AdvanceTo(upTo);
         SendError(null, QmpException.Generic, error);
+    }
+
+    /// <summary>A message can begin at a brace, and behind what no message holds: a control character, or a byte that is none of UTF-8's.</summary>
+    private void Recover(Pipe pipe, ReadOnlySequence<byte> buffer)
+    {
+        var reader = new SequenceReader<byte>(buffer);
+        if (!reader.TryAdvanceToAny(s_restarts, advancePastDelimiter: false))
+        {
+            pipe.Reader.AdvanceTo(buffer.End);
+            return;
+        }
+
+        if (!reader.IsNext((byte)'{')) reader.Advance(1);
+        _recovers = false;
+        pipe.Reader.AdvanceTo(reader.Position);
     }
 
     private void HandleMessage(byte[] message)

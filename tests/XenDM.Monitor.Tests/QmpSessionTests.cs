@@ -84,7 +84,7 @@ public sealed class QmpSessionTests
     [InlineData("{\"execute\": \"query-status\" ]\n", "JSON parse error, ']' closes a '{'")]
     [InlineData("{\"execute\" \"x\"}\n", null)]
     [InlineData("{\"execute\":\"query-status\",}\n", null)]
-    [InlineData("{\"execute\":@ \"x\"}  {\"execute\":\"query-status\"}\n", "JSON parse error, stray '@'")]
+    [InlineData("{\"execute\":@ \"x\"}\n", "JSON parse error, stray '@'")]
     [InlineData("{'execute':'query-status'}\n", "JSON parse error, stray '''")]
     [InlineData("{\"execute\":\"query-status\",\"id\":\"\\ud800\"}\n", "JSON parse error, an escape sequence is not a valid Unicode character")]
     [InlineData("{\"\\udc00\":1}\n", "JSON parse error, an escape sequence is not a valid Unicode character")]
@@ -107,6 +107,19 @@ public sealed class QmpSessionTests
         foreach (var b in Encoding.UTF8.GetBytes(text)) bench.Client.Send([b]);
         Assert.Equal(reply, Assert.Single(bench.Client.TakeLines()));
         Assert.Equal(Status, bench.Ask("{\"execute\":\"query-status\"}\n"));
+    }
+
+    [Theory]
+    [InlineData("{\"execute\":@ \"x\"}  {\"execute\":\"query-status\"}")]
+    [InlineData("{\"execute\": nonsense]\u0001{\"execute\":\"query-status\"}")]
+    public void After_an_error_the_next_brace_begins_a_message(string text)
+    {
+        using var bench = new MonitorBench();
+        bench.Client.Send(text);
+        var lines = bench.Client.TakeLines();
+        Assert.Equal(2, lines.Length);
+        Assert.Contains("JSON parse error", lines[0]);
+        Assert.Equal(Status, lines[1]);
     }
 
     [Fact]
