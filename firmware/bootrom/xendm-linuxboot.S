@@ -2,9 +2,11 @@
 #
 # The BIOS deploys it as a plug-and-play ROM and offers it as the boot entry "XenDM kernel loader" (boot execution vector). Started, it fetches
 # the kernel, the initial RAM disk and the command line from fw_cfg, completes the kernel's header and jumps to the real-mode entry.
+# A Multiboot kernel (item "kernel entry") comes with the information structure as setup part: the ROM completes the memory map and enters the
+# kernel in protected mode.
 #
 # References: Plug and Play BIOS Specification 1.0A (ROM header, BEV), fw_cfg ports 0x510/0x511/0x514 (README.md beside this file), and the
-# x86 boot protocol of Linux (Documentation/arch/x86/boot.rst).
+# x86 boot protocol of Linux (Documentation/arch/x86/boot.rst), Multiboot Specification 0.6.96.
 #
 # The ROM may be write-protected, so everything that changes lives in low memory: see "Working memory".
 #
@@ -14,7 +16,7 @@
         .arch   i686
         .text
 
-        ROM_BYTES       = 1536                  # a multiple of 512
+        ROM_BYTES       = 2048                  # a multiple of 512
 
 # fw_cfg: select an item through the first port (16 bits), read its bytes from the second; or hand over a control block.
         PORT_SELECT     = 0x510
@@ -30,7 +32,9 @@
         ITEM_ID         = 0x01
         ITEM_KERNEL_ADDR = 0x07
         ITEM_KERNEL_SIZE = 0x08
+        ITEM_INITRD_ADDR = 0x0a                 # of Multiboot modules only
         ITEM_INITRD_SIZE = 0x0b
+        ITEM_ENTRY      = 0x10
         ITEM_KERNEL     = 0x11
         ITEM_INITRD     = 0x12
         ITEM_CMDLINE_ADDR = 0x13
@@ -55,6 +59,15 @@
         HDR_INIT_SIZE   = 0x260                 # from protocol 2.10
         HDR_END         = 0x264
 
+# The information structure of Multiboot, which the board has filled in but for what the BIOS knows.
+        MBI_MEM_LOWER   = 4                     # KiB from 0
+        MBI_MEM_UPPER   = 8                     # KiB from 1 MiB
+        MBI_MMAP_LENGTH = 44                    # the board leaves here the room that there is
+        MBI_MMAP        = 48
+        MBI_BYTES       = 52
+        MMAP_ENTRY      = 24                    # the size of the rest (20), base, length, type
+        MULTIBOOT_MAGIC = 0x2badb002            # in EAX, says who entered the kernel
+
 # Where things go when fw_cfg names no address.
         DEFAULT_SETUP   = 0x10000
         DEFAULT_CMDLINE = 0x20000
@@ -77,6 +90,8 @@
         V_BEST          = 0x7a4c                # highest place found
         V_MAP_NEXT      = 0x7a50
         V_MAP           = 0x7a54                # base (64 bits), length (64 bits), type
+        V_ENTRY         = 0x7a68
+        V_GDT32         = 0x7a70                # null, code, data
 
         .globl  _start
 _start:
@@ -138,6 +153,10 @@ boot:
         call    read_value
         and     $ID_HAS_DMA, %al
         mov     %al, V_HAS_DMA
+        mov     $ITEM_ENTRY, %ax
+        call    read_value
+        test    %eax, %eax
+        jnz     multiboot
 
         # The real-mode part.
         mov     $ITEM_SETUP_ADDR, %ax
@@ -262,6 +281,149 @@ boot:
         push    %ax
         push    $0
         lretw
+
+# EAX: the entry point.
+multiboot:
+        mov     %eax, V_ENTRY
+
+        # The information structure with all that belongs to it, in low memory.
+        mov     $ITEM_SETUP_ADDR, %ax
+        mov     $DEFAULT_SETUP, %ebx
+        call    read_address
+        mov     $bad_info, %si
+        test    $0xf, %al
+        jnz     fail
+        cmp     $LOW_LIMIT, %eax
+        ja      fail
+        mov     %eax, V_SETUP_ADDR
+        mov     %eax, %edi
+        shr     $4, %eax
+        mov     %ax, %fs
+        mov     $ITEM_SETUP_SIZE, %ax
+        call    read_value
+        cmp     $MBI_BYTES, %eax
+        jb      fail
+        mov     %eax, %ecx
+        add     %edi, %eax
+        jc      fail
+        cmp     $LOW_LIMIT, %eax
+        ja      fail
+        mov     $ITEM_SETUP, %ax
+        call    read_item
+
+        # The kernel and its modules, each in one piece.
+        mov     $ITEM_KERNEL_ADDR, %ax
+        call    read_value
+        mov     %eax, %edi
+        mov     $ITEM_KERNEL_SIZE, %ax
+        call    read_value
+        mov     $no_kernel, %si
+        mov     %eax, %ecx
+        jecxz   2f
+        mov     $ITEM_KERNEL, %ax
+        call    read_item
+        mov     $ITEM_INITRD_ADDR, %ax
+        call    read_value
+        mov     %eax, %edi
+        mov     $ITEM_INITRD_SIZE, %ax
+        call    read_value
+        mov     %eax, %ecx
+        mov     $ITEM_INITRD, %ax
+        call    read_item
+
+        # What the BIOS knows of memory. The map lies in the segment of the information structure.
+        int     $0x12
+        movzwl  %ax, %eax
+        mov     %eax, %fs:MBI_MEM_LOWER
+        mov     %fs:MBI_MMAP, %eax
+        sub     V_SETUP_ADDR, %eax
+        mov     $bad_info, %si
+        cmp     $0xf000, %eax
+1:      ja      fail
+        mov     %ax, %bp                        # the next entry
+        mov     %fs:MBI_MMAP_LENGTH, %eax
+        cmp     $0x1000, %eax
+        ja      1b
+        add     %bp, %ax
+        push    %ax                             # the end of the room
+        push    %bp
+        xor     %ebx, %ebx
+        jmp     3f
+2:      jmp     fail
+
+3:      mov     %sp, %si
+        lea     MMAP_ENTRY(%bp), %ax
+        cmp     %ss:2(%si), %ax
+        ja      6f
+        mov     $0xe820, %eax
+        mov     $0x534d4150, %edx               # "SMAP"
+        mov     $20, %ecx
+        mov     %fs, %di
+        mov     %di, %es
+        lea     4(%bp), %di
+        push    %fs
+        push    %bp
+        int     $0x15
+        pop     %bp
+        pop     %fs
+        jc      6f
+        movl    $20, %fs:(%bp)
+        cmpl    $0x100000, %fs:4(%bp)           # RAM that begins at 1 MiB
+        jne     5f
+        cmpl    $0, %fs:8(%bp)
+        jne     5f
+        cmpl    $1, %fs:20(%bp)
+        jne     5f
+        mov     %fs:12(%bp), %eax
+        shr     $10, %eax
+        mov     %eax, %fs:MBI_MEM_UPPER
+5:      add     $MMAP_ENTRY, %bp
+        test    %ebx, %ebx
+        jnz     3b
+6:      pop     %ax
+        sub     %ax, %bp
+        movzwl  %bp, %eax
+        mov     %eax, %fs:MBI_MMAP_LENGTH
+
+        # Into protected mode: flat segments, no paging, interrupts off.
+        cli
+        xor     %eax, %eax
+        mov     %ax, %ds
+        mov     %eax, V_GDT32
+        mov     %eax, V_GDT32 + 4
+        movl    $0x0000ffff, V_GDT32 + 8
+        movl    $0x00cf9a00, V_GDT32 + 12       # code, readable, base 0, limit 4 GiB
+        movl    $0x0000ffff, V_GDT32 + 16
+        movl    $0x00cf9200, V_GDT32 + 20       # data, writable
+        movw    $23, V_GDTR
+        movl    $V_GDT32, V_GDTR + 2
+        lgdtl   V_GDTR
+        mov     V_ENTRY, %ecx
+        mov     V_SETUP_ADDR, %ebx
+        xor     %esi, %esi
+        mov     %cs, %si
+        shl     $4, %esi
+        add     $protected, %esi
+        push    $8
+        push    $0
+        push    $0
+        mov     %sp, %di
+        mov     %esi, %ss:(%di)
+        mov     %cr0, %eax
+        or      $1, %al
+        mov     %eax, %cr0
+        lretl
+        .code32
+protected:
+        mov     $0x10, %eax
+        mov     %eax, %ds
+        mov     %eax, %es
+        mov     %eax, %fs
+        mov     %eax, %gs
+        mov     %eax, %ss
+        mov     $MULTIBOOT_MAGIC, %eax
+        jmp     *%ecx
+        .code16
 
 # Says why (text in CS:SI) on the screen and the debug port, and lets the BIOS try the next boot entry.
 fail:
@@ -448,6 +610,8 @@ no_kernel:
         .asciz  "no kernel was given"
 bad_kernel:
         .asciz  "not a Linux kernel image"
+bad_info:
+        .asciz  "not a Multiboot information structure"
 bad_cmdline:
         .asciz  "command line too long"
 no_room:

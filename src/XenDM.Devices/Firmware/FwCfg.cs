@@ -28,6 +28,7 @@ public sealed class FwCfg : IDevice
     public const ushort KeyKernelSize = 0x08;
     public const ushort KeyInitrdAddress = 0x0a;
     public const ushort KeyInitrdSize = 0x0b;
+    public const ushort KeyKernelEntry = 0x10;
     public const ushort KeyKernelData = 0x11;
     public const ushort KeyInitrdData = 0x12;
     public const ushort KeyCommandLineAddress = 0x13;

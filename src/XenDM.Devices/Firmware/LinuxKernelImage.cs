@@ -17,7 +17,7 @@ public sealed class LinuxKernelException : Exception
 /// A Linux bzImage for x86, split as its boot protocol asks: real-mode set-up code with the header filled in, and the protected-mode kernel,
 /// which stays in its file. Specification: Linux, Documentation/arch/x86/boot.rst, protocol 2.02 or newer.
 /// </summary>
-public sealed class LinuxKernelImage
+public sealed class LinuxKernelImage : IKernelImage
 {
     /// <summary>Bytes from the start of the file that are enough to make an image (less when the file is shorter).</summary>
     public const int HeadBytes = 256 * SectorBytes;
@@ -128,9 +128,7 @@ public sealed class LinuxKernelImage
         return new LinuxKernelImage(setup, kernelSize, initrd, (uint)initrdLength, text);
     }
 
-    /// <summary>Puts all parts where a boot ROM looks for them.</summary>
-    /// <param name="kernelFile">Reads the kernel's file; offsets are the file's.</param>
-    /// <param name="initrd">Reads the ramdisk; null without one.</param>
+    /// <inheritdoc/>
     public void AddTo(FwCfg config, FwCfgReader kernelFile, FwCfgReader? initrd)
     {
         var kernelOffset = KernelOffset;

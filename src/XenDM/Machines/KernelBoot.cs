@@ -1,5 +1,6 @@
 using System;
 using System.Buffers.Binary;
+using System.Collections.Generic;
 using System.IO;
 using System.Reflection;
 using System.Text;
@@ -16,13 +17,13 @@ internal sealed class KernelBoot
     private const string RomFile = "genroms/xendm-linuxboot.bin";
     private const ulong LowMemoryLimit = 0xf000_0000;
 
-    private readonly LinuxKernelImage _image;
+    private readonly IKernelImage _image;
     private readonly FwCfgReader _kernel;
     private readonly FwCfgReader? _initrd;
     private readonly ulong _low;
     private readonly ulong _high;
 
-    private KernelBoot(LinuxKernelImage image, FwCfgReader kernel, FwCfgReader? initrd, ulong low, ulong high)
+    private KernelBoot(IKernelImage image, FwCfgReader kernel, FwCfgReader? initrd, ulong low, ulong high)
     {
         _image = image;
         _kernel = kernel;
@@ -40,6 +41,9 @@ internal sealed class KernelBoot
         var kernel = Open("-kernel", options.Kernel, out var kernelLength);
         var head = new byte[Math.Min(kernelLength, LinuxKernelImage.HeadBytes)];
         if (!ReadAt(kernel, 0, head)) throw new UsageException("-kernel", $"'{options.Kernel}' cannot be read");
+        var ram = (ulong)options.MemoryMiB << 20;
+        var low = Math.Min(ram, lowLimit);
+        if (MultibootImage.IsMultiboot(head)) return OpenMultiboot(options, kernel, head, kernelLength, low, ram - low);
         FwCfgReader? initrdReader = null;
         long initrdLength = 0;
         if (options.Initrd is not null)
@@ -48,14 +52,34 @@ internal sealed class KernelBoot
             initrdReader = (offset, destination) => ReadAt(initrd, offset, destination);
         }
 
-        var ram = (ulong)options.MemoryMiB << 20;
-        var low = Math.Min(ram, lowLimit);
         try
         {
             var image = LinuxKernelImage.Create(head, kernelLength, options.Append, initrdLength, low);
             return new KernelBoot(image, (offset, destination) => ReadAt(kernel, offset, destination), initrdReader, low, ram - low);
         }
         catch (LinuxKernelException e)
+        {
+            throw new UsageException("-kernel", $"'{options.Kernel}': {e.Message}");
+        }
+    }
+
+    /// <summary>A Multiboot kernel; what is given as initial ramdisk are its modules.</summary>
+    private static KernelBoot OpenMultiboot(QemuOptions options, FileDescriptor kernel, ReadOnlySpan<byte> head, long kernelLength, ulong low, ulong high)
+    {
+        var modules = new List<MultibootModule>();
+        var files = new List<FileDescriptor>();
+        foreach (var (path, text) in MultibootImage.ModuleList(options.Initrd))
+        {
+            files.Add(Open("-initrd", path, out var length));
+            modules.Add(new MultibootModule(length, text));
+        }
+
+        try
+        {
+            var image = MultibootImage.Create(head, kernelLength, options.Kernel!, options.Append, modules, low);
+            return new KernelBoot(image, (offset, destination) => ReadAt(kernel, offset, destination), (offset, destination) => image.ReadModules(offset, destination, (index, at, part) => ReadAt(files[index], at, part)), low, high);
+        }
+        catch (MultibootException e)
         {
             throw new UsageException("-kernel", $"'{options.Kernel}': {e.Message}");
         }
