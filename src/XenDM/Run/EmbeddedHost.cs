@@ -69,6 +69,8 @@ internal sealed class EmbeddedHost : IDisposable
         kernel?.AddTo(config);
         var chips = new Board(new BoardOptions(false, true, board.Cpus, board.Cpus, serial, board.BootOrder, config, FirmwareIds: true, PowerButton: PressPowerButton, Display: MakeDisplay(board)), _embedded, _clock, _machine, _machine, log);
         chips.Ports.Map("debug console", DebugConsole.Port, 1, new DebugConsole(log));
+        if (options.TestDevice) TestDevices.Map(chips.Ports, chips.Memory, _embedded);
+        if (options.DebugExitPort is { } port) chips.Ports.Map("debug exit", port, DebugExit.Bytes, new DebugExit(Quit), priority: 1);
         if (chips.Vga is null) chips.Memory.Map("no display", 0xa_0000, 0x2_0000, new Nothing(), priority: -1);
         Host.AttachDrives(chips, _drives);
         _machine.Install(chips, _drives);

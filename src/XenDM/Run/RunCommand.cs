@@ -43,7 +43,9 @@ internal static class RunCommand
         Option<bool> log = new("--log") { Description = "say on standard error what the machine does" };
         Option<bool> demo = new("--demo") { Description = "boot a Linux from the distribution's packages to a shell" };
         Option<bool> hash = new("--hash") { Description = "print a hash of memory, vCPUs and devices at the end" };
-        RootCommand command = new(Examples) { memory, cpus, cpu, disks, cdrom, kernel, initrd, append, firmware, boot, serial, qmp, noReboot, clock, seed, display, vga, log, hash, demo };
+        Option<string?> debugExit = new("--debug-exit") { Description = "[PORT]: a write to this port (0xf4) ends the process with status 2 * value + 1", Arity = ArgumentArity.ZeroOrOne };
+        Option<bool> testDevice = new("--test-device") { Description = "ports and memory for test programs, at the addresses of QEMU's pc-testdev" };
+        RootCommand command = new(Examples) { memory, cpus, cpu, disks, cdrom, kernel, initrd, append, firmware, boot, serial, qmp, noReboot, clock, seed, display, vga, log, hash, demo, debugExit, testDevice };
         command.SetAction(parsed =>
         {
             try
@@ -81,7 +83,11 @@ internal static class RunCommand
                 var time = parsed.GetValue(clock);
                 if (time is not ("real" or "icount")) throw new UsageException("--clock", $"'{time}' must be real or icount");
                 var options = new RunOptions(QemuArguments.Parse([.. board]), RunOptions.Model(parsed.GetValue(cpu)!), RunOptions.FindFirmware(parsed.GetValue(firmware) ?? files.Firmware), time == "icount", parsed.GetValue(seed),
-                    parsed.GetValue(noReboot), parsed.GetValue(log), parsed.GetValue(hash));
+                    parsed.GetValue(noReboot), parsed.GetValue(log), parsed.GetValue(hash))
+                {
+                    DebugExitPort = parsed.GetResult(debugExit) is null ? null : RunOptions.Port("--debug-exit", parsed.GetValue(debugExit)),
+                    TestDevice = parsed.GetValue(testDevice),
+                };
                 using var processLog = new ProcessLog(options.Verbose);
                 using var host = new EmbeddedHost(options, processLog);
                 return host.Run();

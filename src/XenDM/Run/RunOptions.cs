@@ -13,6 +13,12 @@ namespace XenDM.Run;
 /// <param name="NoReboot">The process ends when the guest resets.</param>
 internal sealed record RunOptions(QemuOptions Board, CpuModel Cpu, string Firmware, bool Icount, int Seed, bool NoReboot, bool Verbose, bool Hash)
 {
+    /// <summary>Port whose first write ends the process; null for none.</summary>
+    public ushort? DebugExitPort { get; init; }
+
+    /// <summary>Ports and memory for test programs.</summary>
+    public bool TestDevice { get; init; }
+
     private static readonly string[] s_firmware = ["/usr/share/seabios/bios-256k.bin", "/usr/share/qemu/bios-256k.bin"];
 
     /// <summary>Bytes of a size such as 512M or 2G; a plain number is MiB.</summary>
@@ -24,6 +30,16 @@ internal sealed record RunOptions(QemuOptions Board, CpuModel Cpu, string Firmwa
         var mib = text.Length == digits.Length ? value : char.ToUpperInvariant(text[digits.Length]) switch { 'K' => value / 1024, 'G' => value * 1024, _ => value };
         if (mib is < 4 or > 49152) throw new UsageException("--memory", $"'{text}' must lie between 4M and 48G");
         return (int)mib;
+    }
+
+    /// <summary>An I/O port, decimal or with 0x; the usual one when none is given.</summary>
+    public static ushort Port(string option, string? text)
+    {
+        if (text is null) return DebugExit.DefaultPort;
+        var hex = text.StartsWith("0x", StringComparison.OrdinalIgnoreCase);
+        var style = hex ? System.Globalization.NumberStyles.AllowHexSpecifier : System.Globalization.NumberStyles.None;
+        if (!ushort.TryParse(hex ? text[2..] : text, style, System.Globalization.CultureInfo.InvariantCulture, out var port) || port > ushort.MaxValue - DebugExit.Bytes) throw new UsageException(option, $"'{text}' is no I/O port; write for example 0x501");
+        return port;
     }
 
     public static CpuModel Model(string text) => text.ToLowerInvariant() switch
