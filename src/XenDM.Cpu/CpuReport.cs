@@ -10,6 +10,7 @@ namespace XenDM.Cpu;
 public static unsafe class CpuReport
 {
     private const int Instructions = 8;
+    private const int MaxInstructionBytes = 15;
     private static readonly string[] s_names = ["RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15"];
     private static readonly string[] s_segments = ["ES", "CS", "SS", "DS", "FS", "GS", "", "LDT", "TR"];
 
@@ -30,28 +31,25 @@ public static unsafe class CpuReport
 
         text.Append($"GDT={c->GdtBase:x16} {c->GdtLimit:x4} IDT={c->IdtBase:x16} {c->IdtLimit:x4}\n");
         text.Append($"CR0={c->Cr0:x8} CR2={c->Cr2:x16} CR3={c->Cr3:x16} CR4={c->Cr4:x8} EFER={c->Efer:x}\n");
-        Disassemble(cpu, text);
+        text.Append(Disassemble(cpu, c->Seg[Segment.Cs].Base + c->Rip, c->Rip, Instructions));
         return text.ToString();
     }
 
-    private static void Disassemble(X86Cpu cpu, StringBuilder text)
+    /// <summary>Instructions as the vCPU would decode them now, a line each.</summary>
+    /// <param name="linear">Where they lie.</param>
+    /// <param name="ip">What the first line is numbered.</param>
+    public static string Disassemble(X86Cpu cpu, ulong linear, ulong ip, int count)
     {
-        var c = cpu.State;
-        var bytes = new byte[Instructions * 15];
-        var linear = c->Seg[Segment.Cs].Base + c->Rip;
+        var bytes = new byte[count * MaxInstructionBytes];
         var length = 0;
         while (length < bytes.Length && cpu.TryReadLinear(linear + (ulong)length, bytes.AsSpan(length, 1))) length++;
-        if (length == 0)
-        {
-            text.Append("(no code is mapped here)\n");
-            return;
-        }
-
-        var decoder = Decoder.Create((c->Mode & 3) switch { 2 => 64, 1 => 32, _ => 16 }, new ByteArrayCodeReader(bytes, 0, length));
-        decoder.IP = c->Rip;
+        if (length == 0) return "(no code is mapped here)\n";
+        var decoder = Decoder.Create((cpu.State->Mode & 3) switch { 2 => 64, 1 => 32, _ => 16 }, new ByteArrayCodeReader(bytes, 0, length));
+        decoder.IP = ip;
         var formatter = new FastFormatter();
         var line = new FastStringOutput();
-        for (var n = 0; n < Instructions; n++)
+        var text = new StringBuilder();
+        for (var n = 0; n < count; n++)
         {
             decoder.Decode(out var instruction);
             if (instruction.IsInvalid) break;
@@ -59,5 +57,7 @@ public static unsafe class CpuReport
             formatter.Format(instruction, line);
             text.Append($"{instruction.IP:x}: {line.ToString()}\n");
         }
+
+        return text.Length > 0 ? text.ToString() : "(no instruction begins here)\n";
     }
 }

@@ -27,7 +27,6 @@ internal sealed class Host : IDisposable
     private readonly PollLoop _loop;
     private readonly CharBackendFactory _chardevs;
     private readonly MonitorTarget _target;
-    private readonly QmpEvents _events;
     private readonly FdSets _fds = new(static fd => Posix.Close(fd), Posix.Duplicate);
     private readonly Stack<IDisposable> _resources = new();
     private readonly TerminationSignals _signals;
@@ -45,7 +44,6 @@ internal sealed class Host : IDisposable
         _loop.Watch(_signals.Fd, FdEvents.Readable, _ => Quit($"signal {_signals.Take()}"));
         _chardevs = new CharBackendFactory(_loop, log);
         _target = new MonitorTarget(options, _chardevs, _loop, Quit);
-        _events = new QmpEvents(WallClock);
     }
 
     /// <summary>Sets everything up and runs until somebody ends it.</summary>
@@ -54,10 +52,10 @@ internal sealed class Host : IDisposable
     {
         Catalogue.Check(_options, displays: false);
         foreach (var chardev in _options.Chardevs) _resources.Push(_chardevs.FromChardev(chardev.ToDictionary()));
-        CheckMonitors();
+        Monitors.Check(_options, _chardevs);
         if (_options.MachineType == "none") _log.Phase("probe: there is no machine");
         else SetUpMachine();
-        AttachMonitors();
+        Monitors.Attach(_options, _chardevs, _target, _fds, _resources);
         _log.Phase("ready");
         _loop.Run();
         return _why;
@@ -197,33 +195,5 @@ internal sealed class Host : IDisposable
         var result = Posix.SetLimit(LimitKind.FileSize, new ResourceLimit { Soft = (ulong)largest, Hard = Math.Max(limit.Hard, (ulong)largest) });
         if (result < 0) _log.Warn("start", $"file size limit of {limit.Soft} bytes: writes to images behind it will fail ({Errno.Describe(result)})");
         else _log.Info("start", $"file size limit raised from {limit.Soft} to {largest} bytes, the size of the largest image");
-    }
-
-    private void CheckMonitors()
-    {
-        foreach (var monitor in _options.Monitors)
-        {
-            var id = monitor.Require("chardev");
-            if (!_chardevs.All.ContainsKey(id)) throw new UsageException("-mon", $"there is no -chardev with id={id}");
-            if ((monitor.Get("mode") ?? "readline") != "control") throw new UsageException("-mon", "mode=control is the only one that is built");
-        }
-    }
-
-    private void AttachMonitors()
-    {
-        _target.Events = _events;
-        var commands = new QmpCommands(_target, _fds, static fd => Posix.Close(fd));
-        foreach (var monitor in _options.Monitors)
-        {
-            var session = new QmpSession(_chardevs.All[monitor.Require("chardev")], commands);
-            _events.Add(session);
-            _resources.Push(session);
-        }
-    }
-
-    private static (long Seconds, int Microseconds) WallClock()
-    {
-        var ticks = DateTime.UtcNow.Ticks - DateTime.UnixEpoch.Ticks;
-        return (ticks / TimeSpan.TicksPerSecond, (int)(ticks % TimeSpan.TicksPerSecond / TimeSpan.TicksPerMicrosecond));
     }
 }

@@ -29,7 +29,6 @@ internal sealed class QTestHost : IDisposable
     private readonly TerminationSignals _signals;
     private readonly FdSets _fds = new(static fd => Posix.Close(fd), Posix.Duplicate);
     private readonly MonitorTarget _target;
-    private readonly QmpEvents _events = new(static () => (DateTimeOffset.UtcNow.ToUnixTimeSeconds(), DateTimeOffset.UtcNow.Microsecond));
     private QTestHypervisor? _hypervisor;
     private DriveTable? _drives;
     private StreamWriter? _trace;
@@ -84,17 +83,7 @@ internal sealed class QTestHost : IDisposable
         var client = _options.QTest is { } spec ? _chardevs.FromSerial("qtest", spec) : null;
         if (client is not null) _resources.Push(client);
         var machine = _options.MachineType == "none" ? null : MakeMachine();
-        _target.Events = _events;
-        var commands = new QmpCommands(_target, _fds, static fd => Posix.Close(fd));
-        foreach (var monitor in _options.Monitors)
-        {
-            if (!_chardevs.All.TryGetValue(monitor.Require("chardev"), out var backend)) throw new UsageException("-mon", $"there is no -chardev with id={monitor.Get("chardev")}");
-            if ((monitor.Get("mode") ?? "readline") != "control") throw new UsageException("-mon", "mode=control is the only one that is built");
-            var session = new QmpSession(backend, commands);
-            _events.Add(session);
-            _resources.Push(session);
-        }
-
+        Monitors.Attach(_options, _chardevs, _target, _fds, _resources);
         if (!_options.StartPaused) machine?.Continue();
         if (client is null || _hypervisor is null) return;
         _resources.Push(new QTestSession(client, _hypervisor, _loop, OpenTrace()));

@@ -33,6 +33,8 @@ expect() {
   local end=$((SECONDS + $2))
   while [ $SECONDS -lt $end ] && IFS= read -r -t $((end - SECONDS)) line <&3; do
     line=${line%$'\r'}
+    # What firmware writes to clear its screen stands before the first line of a quiet guest.
+    while [[ $line =~ ^(.*)$'\033'(c|\[[0-9;?]*[A-Za-z])(.*)$ ]]; do line=${BASH_REMATCH[1]}${BASH_REMATCH[3]}; done
     echo "$line" >>"$tmp/$guest.log"
     [[ $line =~ $1 ]] && return 0
   done

@@ -102,11 +102,38 @@ public sealed class AddressSpace
         foreach (var window in _windows) yield return (window.Start, window.End, window.Mapping.Name);
     }
 
+    /// <summary>How often each register block was used, those that never were left out.</summary>
+    public IEnumerable<(string Name, ulong Base, ulong Accesses)> Accesses()
+    {
+        foreach (var mapping in _mappings)
+            if (mapping.Accesses != 0) yield return (mapping.Name, mapping.Base, mapping.Accesses);
+    }
+
+    /// <summary>From now on each access to a chip is told as text.</summary>
+    /// <param name="chip">Its register blocks are those whose names begin with this word.</param>
+    /// <returns>False when there is none of that name.</returns>
+    public bool Trace(string chip, Action<string> tell)
+    {
+        var found = false;
+        foreach (var mapping in _mappings)
+        {
+            if (mapping.Name != chip && !mapping.Name.StartsWith(chip + " ", StringComparison.Ordinal)) continue;
+            mapping.Region = new TracedRegion(mapping, mapping.Region, tell);
+            found = true;
+        }
+
+        return found;
+    }
+
     /// <summary>Reads 1 to 8 bytes. What nobody claims reads all ones.</summary>
     public ulong Read(ulong address, int size)
     {
         if (TryFind(address, out var end, out var mapping) && end - address >= (ulong)(size - 1))
+        {
+            mapping.Accesses++;
             return mapping.Region.Read(address - mapping.Base, size) & Mask(size);
+        }
+
         return ReadAcrossWindows(address, size);
     }
 
@@ -114,9 +141,14 @@ public sealed class AddressSpace
     public void Write(ulong address, int size, ulong value)
     {
         if (TryFind(address, out var end, out var mapping) && end - address >= (ulong)(size - 1))
+        {
+            mapping.Accesses++;
             mapping.Region.Write(address - mapping.Base, size, value & Mask(size));
+        }
         else
+        {
             WriteAcrossWindows(address, size, value);
+        }
     }
 
     /// <summary>Finds the region that takes bulk transfers at an address.</summary>
@@ -125,6 +157,7 @@ public sealed class AddressSpace
     {
         if (TryFind(address, out var end, out var mapping) && mapping.Region is IBulkRegion bulk)
         {
+            mapping.Accesses++;
             region = bulk;
             offset = address - mapping.Base;
             room = end - address + 1;

@@ -18,7 +18,10 @@ public sealed class RegionMapping
 
     public string Name { get; }
 
-    public IIoRegion Region { get; }
+    public IIoRegion Region { get; internal set; }
+
+    /// <summary>Accesses and block transfers that came here.</summary>
+    internal ulong Accesses;
 
     /// <summary>First address.</summary>
     public ulong Base { get; private set; }

@@ -129,6 +129,9 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
     /// <summary>The platform's chips, for the monitor and for hashes.</summary>
     public IReadOnlyList<IDevice> Devices => _devices;
 
+    /// <summary>The ports and memory of <see cref="Devices"/>, which come before the board's.</summary>
+    public IReadOnlyList<AddressSpace> Spaces => [_ports, _memory];
+
     public IGuestMemory Memory => _ram;
 
     public int MaxVcpus => _cpus.Length;

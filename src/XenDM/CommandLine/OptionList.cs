@@ -21,6 +21,9 @@ public sealed class OptionList
     /// <summary>The option with its dash.</summary>
     public string Option { get; }
 
+    /// <summary>A value as it stands in a list: commas doubled.</summary>
+    public static string Escape(string value) => value.Replace(",", ",,", StringComparison.Ordinal);
+
     /// <summary>In the order given; a key may stand there twice.</summary>
     public IReadOnlyList<KeyValuePair<string, string>> Pairs => _pairs;
 

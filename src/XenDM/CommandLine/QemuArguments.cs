@@ -52,14 +52,17 @@ public static class QemuArguments
         ["-accel"] = static (o, n, v) => o.Accelerators.Add(OptionList.Parse(n, v, "accel").Require("accel")),
         ["-qtest"] = static (o, _, v) => o.QTest = v,
         ["-qtest-log"] = static (o, _, v) => o.QTestLog = v,
-        ["-qmp"] = ParseQmp,
+        ["-qmp"] = static (o, n, v) => ParseMonitor(o, n, v, "control"),
         ["-bios"] = static (o, _, v) => o.Bios = v,
         ["-uuid"] = static (o, n, v) => o.Uuid = Guid.TryParse(v, out var uuid) ? uuid : throw new UsageException(n, $"'{v}' is not a UUID"),
         ["-incoming"] = ParseIncoming,
         ["-chroot"] = static (o, _, v) => o.Chroot = v,
         ["-runas"] = static (o, _, v) => o.RunAs = v,
         ["-run-with"] = ParseRunWith,
-        ["-monitor"] = static (_, n, v) => Only(n, v, "none", "null", "/dev/null"),
+        ["-monitor"] = static (o, n, v) =>
+        {
+            if (v is not ("none" or "null" or "/dev/null")) ParseMonitor(o, n, v, "readline");
+        },
         ["-parallel"] = static (_, n, v) => Only(n, v, "none", "null", "/dev/null"),
         ["-vga"] = ParseVga,
         ["-global"] = ParseGlobal,
@@ -147,9 +150,9 @@ public static class QemuArguments
     }
 
     /// <summary>A monitor on a backend of its own, in the words of <c>-serial</c>.</summary>
-    private static void ParseQmp(QemuOptions options, string name, string value)
+    private static void ParseMonitor(QemuOptions options, string name, string value, string mode)
     {
-        var id = $"qmp{options.Monitors.Count}";
+        var id = $"{(mode == "control" ? "qmp" : "monitor")}{options.Monitors.Count}";
         var (kind, rest) = value.IndexOf(':', StringComparison.Ordinal) is var colon and >= 0 ? (value[..colon], value[(colon + 1)..]) : (value, "");
         var backend = kind switch
         {
@@ -159,7 +162,7 @@ public static class QemuArguments
             _ => throw new UsageException(name, $"'{value}' must be unix:PATH, tcp:HOST:PORT, stdio or pty"),
         };
         options.Chardevs.Add(OptionList.Parse("-chardev", $"{backend},id={id}", "backend", ["path", "logfile"], [.. ChardevKeys, "nowait"]));
-        options.Monitors.Add(OptionList.Parse("-mon", $"chardev={id},mode=control"));
+        options.Monitors.Add(OptionList.Parse("-mon", $"chardev={id},mode={mode}"));
     }
 
     private static void ParseGlobal(QemuOptions options, string name, string value)

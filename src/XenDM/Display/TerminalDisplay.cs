@@ -6,6 +6,7 @@ using XenDM.Core.Backends;
 using XenDM.Core.Time;
 using XenDM.Devices.Display.Vga;
 using XenDM.Devices.Input;
+using XenDM.Machines;
 
 namespace XenDM.Display;
 
@@ -39,7 +40,6 @@ internal sealed class TerminalDisplay : ICharFrontend, IKeySink, IDisposable
     private const int MaxLine = 256;
     private const byte MenuAttribute = 0x70;
     private const string MenuText = " r reset | p power button | q quit | s screenshot | m monitor | a Ctrl-A | Esc back ";
-    private const string Prompt = "(xendm) ";
 
     private readonly ICharBackend _terminal;
     private readonly StdVga _vga;
@@ -206,7 +206,7 @@ internal sealed class TerminalDisplay : ICharFrontend, IKeySink, IDisposable
         _inMonitor = true;
         _line.Clear();
         Send("\u001b[0m\u001b[?7h\u001b[?25h\u001b[2J\u001b[HMonitor: help tells the commands, an empty line goes back to the guest.\r\n"u8);
-        Send(Encoding.UTF8.GetBytes(Prompt));
+        Send(Encoding.UTF8.GetBytes(HumanMonitor.Prompt));
     }
 
     private void LeaveMonitor()
@@ -228,7 +228,7 @@ internal sealed class TerminalDisplay : ICharFrontend, IKeySink, IDisposable
                 Send("\b \b"u8);
                 break;
             case 0x15:
-                Send(Encoding.UTF8.GetBytes($"\r\u001b[K{Prompt}"));
+                Send(Encoding.UTF8.GetBytes($"\r\u001b[K{HumanMonitor.Prompt}"));
                 _line.Clear();
                 break;
             case 0x04:
@@ -251,7 +251,7 @@ internal sealed class TerminalDisplay : ICharFrontend, IKeySink, IDisposable
             return;
         }
 
-        Send(Encoding.UTF8.GetBytes($"\r\n{_actions.Monitor(command)}{Prompt}"));
+        Send(Encoding.UTF8.GetBytes($"\r\n{_actions.Monitor(command)}{HumanMonitor.Prompt}"));
     }
 
     /// <summary>Sends to the terminal, or keeps what it does not take now.</summary>

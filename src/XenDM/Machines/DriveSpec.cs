@@ -21,6 +21,9 @@ public sealed record DriveSpec(string Id, string DeviceId, string? File, string 
     /// <summary>Of the disk's firmware.</summary>
     public string Revision { get; init; } = "1.0";
 
+    /// <summary>What the guest writes goes to a temporary file and is forgotten at the end.</summary>
+    public bool IsSnapshot { get; init; }
+
     /// <summary>Pairs <c>-drive</c> with <c>-device ide-*</c>, which may stand before or after it.</summary>
     /// <exception cref="UsageException">A drive is wrong, given twice, or used by no device.</exception>
     public static List<DriveSpec> FromOptions(QemuOptions options)
@@ -121,10 +124,10 @@ public sealed record DriveSpec(string Id, string DeviceId, string? File, string 
 
     private static DriveSpec Make(OptionList drive, string id, string deviceId, bool cdrom, int channel, int unit, bool readOnly)
     {
-        if (drive.GetBool("snapshot", false)) throw new UsageException("-drive", "snapshot=on is not built");
         var cache = drive.Get("cache") ?? "writeback";
         if (cache is not ("writeback" or "none" or "writethrough" or "unsafe" or "directsync")) throw new UsageException("-drive", $"cache={cache} is not known");
         return new DriveSpec(id, deviceId, drive.Get("file"), drive.Get("format") ?? drive.Get("driver") ?? "raw", readOnly || cdrom, cdrom, channel, unit,
-            cache is not ("writethrough" or "directsync"), drive.Get("serial") ?? "");
+            cache is not ("writethrough" or "directsync"), drive.Get("serial") ?? "")
+        { IsSnapshot = !cdrom && drive.GetBool("snapshot", false) };
     }
 }

@@ -30,7 +30,7 @@ internal sealed class DriveTable : IDisposable
         {
             foreach (var spec in specs)
             {
-                _drives.Add(new Drive { Spec = spec, Image = spec.File is null ? null : RawImage.Open(spec.File, spec.Format, spec.ReadOnly, loop) });
+                _drives.Add(new Drive { Spec = spec, Image = spec.File is null ? null : Open(spec, loop) });
                 if (spec is { IsCdrom: true, File: not null } && IsoCheck.Fault(spec.File) is { } fault) log.Warn(spec.Id, fault);
             }
         }
@@ -39,6 +39,12 @@ internal sealed class DriveTable : IDisposable
             Dispose();
             throw;
         }
+    }
+
+    private static IBlockBackend Open(DriveSpec spec, IEventLoop loop)
+    {
+        var image = RawImage.Open(spec.File!, spec.Format, spec.ReadOnly || spec.IsSnapshot, loop);
+        return spec.IsSnapshot ? SnapshotImage.Over(image, loop) : image;
     }
 
     public IReadOnlyList<Drive> All => _drives;

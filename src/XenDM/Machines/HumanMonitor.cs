@@ -6,9 +6,27 @@ using XenDM.Monitor;
 
 namespace XenDM.Machines;
 
-/// <summary>The commands of <c>human-monitor-command</c>: <c>info</c> about the machine, as text for people.</summary>
+/// <summary>The human monitor's commands, in QEMU's words: <c>info</c> about the machine, memory, and the buttons of the case.</summary>
 internal sealed class HumanMonitor
 {
+    /// <summary>Before each line that a person types.</summary>
+    public const string Prompt = "(xendm) ";
+
+    /// <summary>Most bytes of memory that one command shows.</summary>
+    private const int MaxDump = 4096;
+    private const int DumpRow = 16;
+
+    private static readonly Dictionary<string, (string Help, Action<HumanMonitor, StringBuilder, string[]> Run)> s_commands = new()
+    {
+        ["xp"] = ("/COUNTFORMATSIZE ADDRESS -- guest memory at a physical address; format x, d, u or c, size b, h, w or g", static (m, o, w) => m.Dump(o, w, linear: false)),
+        ["x"] = ("/COUNTFORMATSIZE ADDRESS -- the same at a linear address of the first vCPU; format i disassembles", static (m, o, w) => m.Dump(o, w, linear: true)),
+        ["stop"] = ("-- hold the guest", static (m, o, w) => m._target.Stop()),
+        ["cont"] = ("-- let it go on", static (m, o, w) => m._target.Continue()),
+        ["system_reset"] = ("-- press the reset button", static (m, o, w) => m._target.Reset()),
+        ["system_powerdown"] = ("-- press the power button", static (m, o, w) => m._target.PowerDown()),
+        ["quit"] = ("-- end the process", static (m, o, w) => m._target.Quit()),
+    };
+
     private static readonly Dictionary<string, (string Help, Action<HumanMonitor, StringBuilder, string> Run)> s_topics = new()
     {
         ["version"] = ("name and version of this program", static (m, o, _) => Line(o, m._target.Package)),
@@ -24,7 +42,8 @@ internal sealed class HumanMonitor
         ["devices"] = ("the chips", static (m, o, _) => m.Devices(o)),
         ["device"] = ("state of one chip: info device NAME", static (m, o, name) => m.Device(o, name)),
         ["timers"] = ("timers that are armed", static (m, o, _) => m.Timers(o)),
-        ["io"] = ("requests served and accesses that nobody answered", static (m, o, _) => m.Io(o)),
+        ["irq"] = ("interrupt controllers and their inputs", static (m, o, _) => m.Interrupts(o)),
+        ["io"] = ("requests served, by register block, and accesses that nobody answered", static (m, o, _) => m.Io(o)),
     };
 
     private readonly IMonitorTarget _target;
@@ -38,14 +57,32 @@ internal sealed class HumanMonitor
     }
 
     /// <returns>Null when there is no such command.</returns>
-    public string? Run(string command)
+    public string? Run(string line)
     {
-        var words = command.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        var words = line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
         if (words.Length == 0) return "";
         var output = new StringBuilder();
         if (words[0] == "help" || (words[0] == "info" && words.Length == 1))
         {
+            if (words[0] == "help")
+                foreach (var (name, entry) in s_commands) Line(output, $"{name} {entry.Help}");
             foreach (var (name, topic) in s_topics) Line(output, $"info {name} -- {topic.Help}");
+            return output.ToString();
+        }
+
+        // x/4xw is x with a format.
+        var slash = words[0].IndexOf('/', StringComparison.Ordinal);
+        if (s_commands.TryGetValue(slash < 0 ? words[0] : words[0][..slash], out var command))
+        {
+            try
+            {
+                command.Run(this, output, words);
+            }
+            catch (QmpException e)
+            {
+                Line(output, e.Message);
+            }
+
             return output.ToString();
         }
 
@@ -91,7 +128,7 @@ internal sealed class HumanMonitor
 
     private void Registers(StringBuilder output)
     {
-        if (_machine?.Registers is { } registers) output.Append(registers().Replace("\n", "\r\n", StringComparison.Ordinal));
+        if (_machine?.Cpus is { } cpus) output.Append(cpus.Registers().Replace("\n", "\r\n", StringComparison.Ordinal));
         else Line(output, "the vCPUs belong to the hypervisor");
     }
 
@@ -121,6 +158,55 @@ internal sealed class HumanMonitor
         if (output.Length == 0) Line(output, $"there is no device '{name}'; see info devices");
     }
 
+    /// <summary>The state of the interrupt controllers, where they are ours.</summary>
+    private void Interrupts(StringBuilder output)
+    {
+        var found = false;
+        foreach (var device in _machine?.Platform ?? [])
+        {
+            if (!device.Id.StartsWith("pic", StringComparison.Ordinal) && !device.Id.StartsWith("ioapic", StringComparison.Ordinal) && !device.Id.StartsWith("lapic", StringComparison.Ordinal)
+                && !device.Id.StartsWith("irq", StringComparison.Ordinal)) continue;
+            found = true;
+            Line(output, $"{device.Id}:");
+            output.Append(StateDumper.Dump(device).Replace("\n", "\r\n", StringComparison.Ordinal));
+        }
+
+        if (!found) Line(output, "the interrupt controllers belong to the hypervisor");
+    }
+
+    /// <summary>Carries out x and xp: words are the command with its format, and the address.</summary>
+    private void Dump(StringBuilder output, string[] words, bool linear)
+    {
+        if (_machine is null) return;
+        if (linear && _machine.Cpus is null)
+        {
+            Line(output, "the vCPUs belong to the hypervisor; xp shows physical memory");
+            return;
+        }
+
+        var slash = words[0].IndexOf('/', StringComparison.Ordinal);
+        if (!MemoryFormat.TryParse(slash < 0 ? "" : words[0][(slash + 1)..], out var format) || words.Length != 2 || !MemoryFormat.TryAddress(words[1], out var address))
+        {
+            Line(output, $"write {(linear ? "x" : "xp")}/COUNTFORMATSIZE ADDRESS, for example {(linear ? "x/10i 0xfff0" : "xp/16xw 0x7c00")}");
+            return;
+        }
+
+        if (format.IsCode)
+        {
+            Line(output, linear ? _machine.Cpus!.Disassemble(address, Math.Min(format.Count, MaxDump / DumpRow)).TrimEnd().Replace("\n", "\r\n", StringComparison.Ordinal) : "i needs a linear address: use x");
+            return;
+        }
+
+        var bytes = new byte[Math.Min((long)format.Count * format.Size, MaxDump)];
+        for (var at = 0; at < bytes.Length; at += DumpRow)
+        {
+            var row = bytes.AsSpan(at, Math.Min(DumpRow, bytes.Length - at));
+            var there = linear ? _machine.Cpus!.TryReadLinear(address + (ulong)at, row) : _machine.Memory.TryRead(address + (ulong)at, row);
+            Line(output, there ? $"{address + (ulong)at:x16}:{format.Show(row)}" : $"{address + (ulong)at:x16}: no memory");
+            if (!there) break;
+        }
+    }
+
     private void Timers(StringBuilder output)
     {
         if (_machine is null) return;
@@ -133,6 +219,8 @@ internal sealed class HumanMonitor
     {
         if (_machine is null) return;
         Line(output, $"{_machine.Board.Io.Requests} requests, {_machine.Board.Io.Items} items");
+        foreach (var space in (Core.Io.AddressSpace[])[_machine.Board.Ports, _machine.Board.Memory])
+            foreach (var (name, start, count) in space.Accesses()) Line(output, $"{space.Space} {start:x} {name}: {count}");
         foreach (var space in (Core.Io.AddressSpace[])[_machine.Board.Ports, _machine.Board.Memory])
             foreach (var (address, count) in space.Unclaimed.Counts) Line(output, $"nobody answers {space.Space} {address:x}: {count}");
     }

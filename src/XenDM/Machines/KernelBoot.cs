@@ -35,20 +35,22 @@ internal sealed class KernelBoot
     /// <summary>Opens the files and looks at the kernel.</summary>
     /// <returns>Null without <c>-kernel</c>.</returns>
     /// <exception cref="UsageException">A file cannot be read, or is no kernel.</exception>
-    public static KernelBoot? Open(QemuOptions options, ulong lowLimit = LowMemoryLimit)
+    /// <param name="lowLimit">Most RAM below 4 GiB.</param>
+    /// <param name="dashes">How the options begin in messages.</param>
+    public static KernelBoot? Open(QemuOptions options, ulong lowLimit = LowMemoryLimit, string dashes = "-")
     {
         if (options.Kernel is null) return null;
-        var kernel = Open("-kernel", options.Kernel, out var kernelLength);
+        var kernel = Open(dashes + "kernel", options.Kernel, out var kernelLength);
         var head = new byte[Math.Min(kernelLength, LinuxKernelImage.HeadBytes)];
-        if (!ReadAt(kernel, 0, head)) throw new UsageException("-kernel", $"'{options.Kernel}' cannot be read");
+        if (!ReadAt(kernel, 0, head)) throw new UsageException(dashes + "kernel", $"'{options.Kernel}' cannot be read");
         var ram = (ulong)options.MemoryMiB << 20;
         var low = Math.Min(ram, lowLimit);
-        if (MultibootImage.IsMultiboot(head)) return OpenMultiboot(options, kernel, head, kernelLength, low, ram - low);
+        if (MultibootImage.IsMultiboot(head)) return OpenMultiboot(options, kernel, head, kernelLength, low, ram - low, dashes);
         FwCfgReader? initrdReader = null;
         long initrdLength = 0;
         if (options.Initrd is not null)
         {
-            var initrd = Open("-initrd", options.Initrd, out initrdLength);
+            var initrd = Open(dashes + "initrd", options.Initrd, out initrdLength);
             initrdReader = (offset, destination) => ReadAt(initrd, offset, destination);
         }
 
@@ -59,18 +61,18 @@ internal sealed class KernelBoot
         }
         catch (LinuxKernelException e)
         {
-            throw new UsageException("-kernel", $"'{options.Kernel}': {e.Message}");
+            throw new UsageException(dashes + "kernel", $"'{options.Kernel}': {e.Message}");
         }
     }
 
     /// <summary>A Multiboot kernel; what is given as initial ramdisk are its modules.</summary>
-    private static KernelBoot OpenMultiboot(QemuOptions options, FileDescriptor kernel, ReadOnlySpan<byte> head, long kernelLength, ulong low, ulong high)
+    private static KernelBoot OpenMultiboot(QemuOptions options, FileDescriptor kernel, ReadOnlySpan<byte> head, long kernelLength, ulong low, ulong high, string dashes)
     {
         var modules = new List<MultibootModule>();
         var files = new List<FileDescriptor>();
         foreach (var (path, text) in MultibootImage.ModuleList(options.Initrd))
         {
-            files.Add(Open("-initrd", path, out var length));
+            files.Add(Open(dashes + "initrd", path, out var length));
             modules.Add(new MultibootModule(length, text));
         }
 
@@ -81,7 +83,7 @@ internal sealed class KernelBoot
         }
         catch (MultibootException e)
         {
-            throw new UsageException("-kernel", $"'{options.Kernel}': {e.Message}");
+            throw new UsageException(dashes + "kernel", $"'{options.Kernel}': {e.Message}");
         }
     }
 

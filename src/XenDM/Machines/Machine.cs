@@ -4,6 +4,7 @@ using System.IO;
 using XenDM.Core.Backends;
 using XenDM.Core.Hypervisor;
 using XenDM.Core.Io;
+using XenDM.Core.Memory;
 using XenDM.Core.State;
 using XenDM.Core.Time;
 using XenDM.Core.Tracing;
@@ -88,8 +89,10 @@ internal sealed class Machine : IRequestHandler, IMachineControl, IMachineEvents
     /// <summary>Chips beside the board's: on the embedded machine those that Xen would emulate itself.</summary>
     public IReadOnlyList<IDevice> Platform { get; set; } = [];
 
-    /// <summary>The registers of all vCPUs as text, where they are ours.</summary>
-    public Func<string>? Registers { get; set; }
+    /// <summary>The vCPUs, where they are ours.</summary>
+    public ICpuView? Cpus { get; set; }
+
+    public IGuestMemory Memory => _hypervisor.Memory;
 
     public List<IMachineObserver> Observers { get; } = [];
 

@@ -5,9 +5,9 @@ using XenDM.Backends.Char;
 using XenDM.CommandLine;
 using XenDM.Core.Backends;
 using XenDM.Core.Hypervisor;
+using XenDM.Core.Io;
 using XenDM.Core.State;
 using XenDM.Core.Time;
-using XenDM.Cpu;
 using XenDM.Devices.Firmware;
 using XenDM.Display;
 using XenDM.Hosting;
@@ -41,10 +41,11 @@ internal sealed class EmbeddedHost : IDisposable
     {
         _options = options;
         _log = log;
-        var board = options.Board;
+        RefuseWhatIsNotBuilt(options);
+        var board = options.Board();
         Catalogue.Check(board, displays: true);
-        var kernel = KernelBoot.Open(board, GuestRam.HoleStart);
-        var firmware = ReadFirmware(options.Firmware);
+        var kernel = KernelBoot.Open(board, GuestRam.HoleStart, "--");
+        var firmware = ReadFirmware(options.Firmware.Path);
         var start = options.Icount ? 0 : (DateTime.UtcNow.Ticks - DateTime.UnixEpoch.Ticks) * 100;
         _embedded = new EmbeddedMachine(new EmbeddedOptions((ulong)board.MemoryMiB << 20, board.Cpus, options.Cpu, firmware, options.Icount, options.Seed, start), log);
         _clock = new VmClock(_embedded.TimeSource);
@@ -57,15 +58,15 @@ internal sealed class EmbeddedHost : IDisposable
         var serial = new List<ICharBackend?>();
         foreach (var spec in board.Serials)
         {
-            var backend = _chardevs.FromSerial($"serial{serial.Count}", spec);
+            var backend = OpenSerial($"serial{serial.Count}", spec);
             if (backend is not null) _resources.Push(backend);
             serial.Add(backend);
         }
 
-        _drives = new DriveTable(DriveSpec.FromOptions(board), _loop, log);
+        _drives = new DriveTable(options.Drives, _loop, log);
         _machine = new Machine(_embedded, _clock, on => _embedded.Serving = on, log);
         var config = new FwCfg(_embedded.Memory);
-        AddFirmwareItems(config, kernel is not null);
+        AddFirmwareItems(config, board, kernel is not null);
         kernel?.AddTo(config);
         var chips = new Board(new BoardOptions(false, true, board.Cpus, board.Cpus, serial, board.BootOrder, config, FirmwareIds: true, PowerButton: PressPowerButton, Display: MakeDisplay(board)), _embedded, _clock, _machine, _machine, log);
         chips.Ports.Map("debug console", DebugConsole.Port, 1, new DebugConsole(log));
@@ -75,17 +76,19 @@ internal sealed class EmbeddedHost : IDisposable
         Host.AttachDrives(chips, _drives);
         _machine.Install(chips, _drives);
         _machine.Platform = _embedded.Devices;
-        _machine.Registers = () => string.Concat(System.Linq.Enumerable.Select(_embedded.Cpus, CpuReport.Make));
+        _machine.Cpus = new EmbeddedCpus(_embedded.Cpus);
         _embedded.Attach(_machine);
         _embedded.Ended = Ended;
         _embedded.TripleFault = _machine.ResetByMonitor;
         chips.Reset(ResetKind.Cold);
         _embedded.Reset();
         PresetBootOrder(board.BootOrder);
-        AttachMonitors(board);
-        if (board.Display != "text") return;
         var target = new MonitorTarget(board, _chardevs, _loop, _ => Quit(0)) { Machine = _machine };
-        _resources.Push(new MachineTerminal(_machine, new HumanMonitor(target, _machine), _loop, PressPowerButton, () => Quit(0)));
+        _machine.Observers.Add(target);
+        Monitors.Attach(board, _chardevs, target, _fds, _resources);
+        foreach (var chip in options.Trace) Trace(chip);
+        if (options.Display == RunDisplay.Text)
+            _resources.Push(new MachineTerminal(_machine, new HumanMonitor(target, _machine), _loop, PressPowerButton, () => Quit(0)));
     }
 
     /// <summary>Runs until the guest or the user ends it.</summary>
@@ -96,22 +99,6 @@ internal sealed class EmbeddedHost : IDisposable
         _embedded.Run(_loop);
         if (_options.Hash) Console.WriteLine($"state {_embedded.HashState(_machine.Board.Devices)}");
         return _status;
-    }
-
-    private void AttachMonitors(QemuOptions board)
-    {
-        if (board.Monitors.Count == 0) return;
-        var target = new MonitorTarget(board, _chardevs, _loop, _ => Quit(0)) { Machine = _machine };
-        var events = new QmpEvents(static () => (DateTimeOffset.UtcNow.ToUnixTimeSeconds(), DateTimeOffset.UtcNow.Microsecond));
-        target.Events = events;
-        _machine.Observers.Add(target);
-        var commands = new QmpCommands(target, _fds, static fd => Posix.Close(fd));
-        foreach (var monitor in board.Monitors)
-        {
-            var session = new QmpSession(_chardevs.All[monitor.Require("chardev")], commands);
-            events.Add(session);
-            _resources.Push(session);
-        }
     }
 
     private DisplayAdapter? MakeDisplay(QemuOptions board) =>
@@ -137,6 +124,35 @@ internal sealed class EmbeddedHost : IDisposable
         _loop.Stop();
     }
 
+    private static void RefuseWhatIsNotBuilt(RunOptions options)
+    {
+        if (options.Firmware.Kind == FirmwareKind.HvmLoader) throw new UsageException("--firmware", "hvmloader is not built yet; leave --firmware out for SeaBIOS");
+        if (options.Gdb is not null) throw new UsageException("--gdb", "is not built yet");
+    }
+
+    private void Trace(string chip)
+    {
+        void Tell(string text) => Console.Error.WriteLine($"{_clock.Now / 1000,12} us {text}");
+        var found = false;
+        foreach (var space in (AddressSpace[])[.. _embedded.Spaces, _machine.Board.Ports, _machine.Board.Memory]) found |= space.Trace(chip, Tell);
+        if (!found) throw new UsageException("--trace", $"there is no chip '{chip}'; the register blocks that the monitor's 'info mtree' lists begin with the names");
+    }
+
+    /// <summary>The user is told the name of a terminal that was made for them.</summary>
+    private CharBackend? OpenSerial(string label, string spec)
+    {
+        try
+        {
+            var backend = _chardevs.FromSerial(label, spec);
+            if (spec == "pty") Console.Error.WriteLine($"xendm: {label} is {backend!.FileName}");
+            return backend;
+        }
+        catch (CharOpenException e)
+        {
+            throw new UsageException("--serial", $"{spec}: {e.Message}");
+        }
+    }
+
     private static byte[] ReadFirmware(string path)
     {
         try
@@ -152,9 +168,8 @@ internal sealed class EmbeddedHost : IDisposable
     }
 
     /// <summary>What SeaBIOS asks the board for.</summary>
-    private void AddFirmwareItems(FwCfg config, bool hasKernel)
+    private void AddFirmwareItems(FwCfg config, QemuOptions board, bool hasKernel)
     {
-        var board = _options.Board;
         var memory = new MemoryLayout((uint)_embedded.Ram.Low, _embedded.Ram.High);
         var serialPorts = 0;
         for (var port = 0; port < board.Serials.Count; port++)
@@ -163,9 +178,10 @@ internal sealed class EmbeddedHost : IDisposable
         foreach (var drive in _drives.All) drives.Add(new BootDrive(drive.Spec.IsCdrom ? BootSource.Cdrom : BootSource.Disk, drive.Spec.Channel, drive.Spec.Unit));
         FirmwareConfig.AddTo(config, new FirmwareOptions(memory, new AcpiOptions(board.Cpus, board.MaxCpus, memory.Low) { PmControl = AcpiOptions.SeaBiosPmControl, SerialPorts = serialPorts })
         {
+            // Who has no screen sees what firmware and boot loaders write on it at COM1, whose input counts as the keyboard's.
+            SerialConsole = _options.Display == RunDisplay.None && (serialPorts & 1) != 0,
             // A kernel's own boot ROM comes first, and its order is made with it.
-            // There is no screen: what firmware and boot loaders write on it goes to COM1, and its input counts as the keyboard's.
-            SerialConsole = (serialPorts & 1) != 0,
+            BootMenu = _options.BootMenu,
             BootOrder = hasKernel ? [] : BootOrder.Lines(board.BootOrder, drives, [], []),
         });
     }

@@ -1,81 +1,137 @@
-using System;
 using System.Collections.Generic;
 using XenDM.CommandLine;
 using XenDM.Cpu;
+using XenDM.Machines;
 
 namespace XenDM.Run;
 
-/// <summary>A guest of the embedded machine, as <c>xendm run</c> was asked for it; complete and checked.</summary>
-/// <param name="Board">What the board needs, in the form of a QEMU-style command line.</param>
-/// <param name="Firmware">Path of the BIOS image.</param>
-/// <param name="Icount">Guest time is a function of the instructions that ran.</param>
-/// <param name="Hash">The state of the whole machine is hashed at the end.</param>
-/// <param name="NoReboot">The process ends when the guest resets.</param>
-internal sealed record RunOptions(QemuOptions Board, CpuModel Cpu, string Firmware, bool Icount, int Seed, bool NoReboot, bool Verbose, bool Hash)
+/// <summary>What the guest's reset vector leads to.</summary>
+internal enum FirmwareKind
 {
+    /// <summary>A BIOS image that ends at 4 GiB: SeaBIOS, which reads fw_cfg.</summary>
+    Bios,
+
+    /// <summary>Xen's hvmloader, an ELF file that is entered in protected mode and starts the BIOS itself.</summary>
+    HvmLoader,
+}
+
+/// <param name="Path">The image.</param>
+internal readonly record struct FirmwareChoice(FirmwareKind Kind, string Path);
+
+internal enum RunDisplay
+{
+    None,
+
+    /// <summary>The text screen in the terminal that the program was started from.</summary>
+    Text,
+}
+
+/// <summary>Where the debugger's stub listens: a TCP port of this host, or the path of a Unix socket.</summary>
+internal readonly record struct GdbAddress(int Port, string? Path);
+
+/// <summary>A guest of the embedded machine, as <c>xendm run</c> was asked for it; complete and checked (<see cref="RunArguments"/>).</summary>
+internal sealed record RunOptions
+{
+    public const int MaxCpus = 32;
+    public const int MaxSerials = 4;
+
+    public int MemoryMiB { get; init; } = 512;
+
+    /// <summary>1 to <see cref="MaxCpus"/>.</summary>
+    public int Cpus { get; init; } = 1;
+
+    public CpuModel Cpu { get; init; } = CpuModel.V3;
+
+    /// <summary>Disks, and the CD drive at its place (channel 1, unit 0), in the order of the places.</summary>
+    public IReadOnlyList<DriveSpec> Drives { get; init; } = [];
+
+    public string? Kernel { get; init; }
+
+    public string? Initrd { get; init; }
+
+    public string Append { get; init; } = "";
+
+    public FirmwareChoice Firmware { get; init; }
+
+    /// <summary>The VGA's option ROM, or null when none was found.</summary>
+    public string? VgaRom { get; init; }
+
+    /// <summary>Up to three of c disk, d CD, n network.</summary>
+    public string BootOrder { get; init; } = "cdn";
+
+    /// <summary>The firmware shows its menu.</summary>
+    public bool BootMenu { get; init; }
+
+    /// <summary>COM1 to COM4 in the words of <see cref="Backends.Char.CharBackendFactory.FromSerial"/>; <c>none</c> leaves a port out.</summary>
+    public IReadOnlyList<string> Serials { get; init; } = ["stdio"];
+
+    public RunDisplay Display { get; init; }
+
+    /// <summary>The board has a display adapter.</summary>
+    public bool HasVga { get; init; } = true;
+
+    /// <summary>The process ends when the guest resets.</summary>
+    public bool NoReboot { get; init; }
+
+    /// <summary>The human monitor: <c>stdio</c> or the path of a Unix socket; null for none.</summary>
+    public string? Monitor { get; init; }
+
+    /// <summary>Path of the Unix socket for QMP clients; null for none.</summary>
+    public string? Qmp { get; init; }
+
+    /// <summary>Guest time is a function of the instructions that ran.</summary>
+    public bool Icount { get; init; }
+
+    /// <summary>Of the random numbers with <see cref="Icount"/>.</summary>
+    public int Seed { get; init; }
+
+    /// <summary>What the machine does is said on standard error; otherwise warnings only.</summary>
+    public bool Log { get; init; }
+
+    /// <summary>Chips whose accesses are traced, by id.</summary>
+    public IReadOnlyList<string> Trace { get; init; } = [];
+
+    public GdbAddress? Gdb { get; init; }
+
+    /// <summary>The kernel, the initial ramdisk and what the host lacks of firmware come from the distribution's packages.</summary>
+    public bool Demo { get; init; }
+
     /// <summary>Port whose first write ends the process; null for none.</summary>
     public ushort? DebugExitPort { get; init; }
 
     /// <summary>Ports and memory for test programs.</summary>
     public bool TestDevice { get; init; }
 
-    private static readonly string[] s_firmware = ["/usr/share/seabios/bios-256k.bin", "/usr/share/qemu/bios-256k.bin"];
+    /// <summary>The state of the whole machine is hashed at the end.</summary>
+    public bool Hash { get; init; }
 
-    /// <summary>Bytes of a size such as 512M or 2G; a plain number is MiB.</summary>
-    /// <exception cref="UsageException">It is none, or out of range.</exception>
-    public static int MemoryMiB(string text)
+    /// <summary>The same in the form that the parts shared with the QEMU-style command line take. The drives are not in it.</summary>
+    public QemuOptions Board()
     {
-        var digits = text.TrimEnd('K', 'k', 'M', 'm', 'G', 'g', 'i', 'B');
-        if (!double.TryParse(digits, System.Globalization.CultureInfo.InvariantCulture, out var value)) throw new UsageException("--memory", $"'{text}' is no size: say for example 512M or 2G");
-        var mib = text.Length == digits.Length ? value : char.ToUpperInvariant(text[digits.Length]) switch { 'K' => value / 1024, 'G' => value * 1024, _ => value };
-        if (mib is < 4 or > 49152) throw new UsageException("--memory", $"'{text}' must lie between 4M and 48G");
-        return (int)mib;
-    }
-
-    /// <summary>An I/O port, decimal or with 0x; the usual one when none is given.</summary>
-    public static ushort Port(string option, string? text)
-    {
-        if (text is null) return DebugExit.DefaultPort;
-        var hex = text.StartsWith("0x", StringComparison.OrdinalIgnoreCase);
-        var style = hex ? System.Globalization.NumberStyles.AllowHexSpecifier : System.Globalization.NumberStyles.None;
-        if (!ushort.TryParse(hex ? text[2..] : text, style, System.Globalization.CultureInfo.InvariantCulture, out var port) || port > ushort.MaxValue - DebugExit.Bytes) throw new UsageException(option, $"'{text}' is no I/O port; write for example 0x501");
-        return port;
-    }
-
-    public static CpuModel Model(string text) => text.ToLowerInvariant() switch
-    {
-        "v3" => CpuModel.V3,
-        "v2" => CpuModel.V2,
-        "v1" => CpuModel.V1,
-        "i686" => CpuModel.I686,
-        "486" => CpuModel.I486,
-        _ => throw new UsageException("--cpu", $"'{text}' is not known; there are v3, v2, v1 (x86-64 levels), i686 and 486"),
-    };
-
-    /// <summary>The BIOS: the one that was named, or the distribution's.</summary>
-    public static string FindFirmware(string? path)
-    {
-        if (path is not null and not "seabios") return path;
-        foreach (var candidate in s_firmware)
-            if (System.IO.File.Exists(candidate)) return candidate;
-        throw new UsageException("--firmware", $"no BIOS found at {string.Join(" or ", s_firmware)}: install the package seabios, or give --firmware FILE");
-    }
-
-    /// <summary>A --disk as a QEMU-style drive on the next free place of the IDE channels.</summary>
-    public static string Drive(string option, string spec, int index, bool cdrom)
-    {
-        var parts = spec.Split(',');
-        var arguments = new List<string> { $"file={parts[0].Replace(",", ",,", StringComparison.Ordinal)}", "if=ide", $"index={index}", $"media={(cdrom ? "cdrom" : "disk")}" };
-        var format = "raw";
-        foreach (var part in parts.AsSpan(1))
+        var board = new QemuOptions
         {
-            if (part.StartsWith("format=", StringComparison.Ordinal)) format = part["format=".Length..];
-            else if (part == "readonly") arguments.Add("readonly=on");
-            else if (part == "snapshot") arguments.Add("snapshot=on");
-            else throw new UsageException(option, $"'{part}' is not known; there are format=raw, readonly and snapshot");
-        }
+            DomainId = 0,
+            Name = "guest",
+            Machine = OptionList.Parse("-machine", "pc", "type"),
+            MemoryMiB = MemoryMiB,
+            Cpus = Cpus,
+            MaxCpus = Cpus,
+            BootOrder = BootOrder,
+            Kernel = Kernel,
+            Initrd = Initrd,
+            Append = Append,
+            Display = Display == RunDisplay.Text ? "text" : "none",
+        };
+        if (HasVga && VgaRom is not null) board.Devices.Add(OptionList.Parse("--vga", $"VGA,romfile={OptionList.Escape(VgaRom)}", "driver"));
+        board.Serials.AddRange(Serials);
+        if (Qmp is not null) AddMonitor(board, "qmp", $"socket,path={OptionList.Escape(Qmp)},server=on,wait=off", "control");
+        if (Monitor is not null) AddMonitor(board, "monitor", Monitor == "stdio" ? "stdio,signal=off" : $"socket,path={OptionList.Escape(Monitor)},server=on,wait=off", "readline");
+        return board;
+    }
 
-        arguments.Add($"format={format}");
-        return string.Join(',', arguments);
+    private static void AddMonitor(QemuOptions board, string id, string backend, string mode)
+    {
+        board.Chardevs.Add(OptionList.Parse("-chardev", $"{backend},id={id}", "backend"));
+        board.Monitors.Add(OptionList.Parse("-mon", $"chardev={id},mode={mode}"));
     }
 }

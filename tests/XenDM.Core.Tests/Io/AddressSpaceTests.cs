@@ -97,4 +97,20 @@ public class AddressSpaceTests
         {
         }
     }
+
+    [Fact]
+    public void TracedChipsTellEachAccess()
+    {
+        var space = new AddressSpace(IoSpace.Port, 0xffff);
+        space.Map("chip a", 0x10, 4, new Echo(0xa0));
+        space.Map("chipmunk", 0x20, 4, new Echo(0));
+        var told = new List<string>();
+        Assert.True(space.Trace("chip", told.Add));
+        Assert.False(space.Trace("nothing", told.Add));
+        space.Write(0x11, 1, 0x1ab);
+        Assert.Equal(0xa1ul, space.Read(0x11, 1));
+        space.Read(0x20, 1);
+        Assert.Equal(["chip a: 11 (1) takes ab", "chip a: 11 (1) reads a1"], told);
+        Assert.Equal([("chip a", 0x10ul, 2ul), ("chipmunk", 0x20ul, 1ul)], space.Accesses());
+    }
 }

@@ -1,0 +1,107 @@
+using System;
+using System.IO;
+using System.Linq;
+using XenDM.CommandLine;
+using XenDM.Cpu;
+using XenDM.Machines;
+using XenDM.Run;
+
+namespace XenDM.Tests.Run;
+
+public sealed class RunArgumentsTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("xendm-test").FullName;
+    private readonly string _disk;
+
+    public RunArgumentsTests()
+    {
+        _disk = Path.Combine(_folder, "disk,1.img");
+        File.WriteAllBytes(_disk, new byte[1 << 16]);
+    }
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void WhatIsGivenArrives()
+    {
+        var options = Parse("--firmware", _disk, "--memory", "2G", "--cpus", "4", "--cpu", "i686", "--clock", "icount", "--seed", "7", "--boot", "dc,menu", "--serial", "null", "--serial", $"unix:{_folder}/s",
+            "--no-reboot", "--hash", "--vga", "none");
+        Assert.Equal((2048, 4, CpuModel.I686, true, 7), (options.MemoryMiB, options.Cpus, options.Cpu, options.Icount, options.Seed));
+        Assert.Equal(("dc", true, true, true, false), (options.BootOrder, options.BootMenu, options.NoReboot, options.Hash, options.HasVga));
+        Assert.Equal(["null", $"unix:{_folder}/s,server,nowait"], options.Serials);
+        var board = options.Board();
+        Catalogue.Check(board, displays: true);
+        Assert.Equal((2048, 4, "dc"), (board.MemoryMiB, board.Cpus, board.BootOrder));
+    }
+
+    [Fact]
+    public void NothingGivenIsAMachineWithItsSerialLineHere()
+    {
+        var options = Parse("--firmware", _disk);
+        Assert.Equal((512, 1, CpuModel.V3, false, false, false), (options.MemoryMiB, options.Cpus, options.Cpu, options.Icount, options.NoReboot, options.Hash));
+        Assert.Equal(["stdio"], options.Serials);
+        Assert.Empty(options.Drives);
+        Assert.Null(options.Gdb);
+    }
+
+    /// <summary>The CD is the second channel's master, as BIOSes and people expect; commas of file names are doubled.</summary>
+    [Fact]
+    public void DisksGoRoundTheCd()
+    {
+        var disk = _disk.Replace(",", ",,", StringComparison.Ordinal);
+        var options = Parse("--firmware", _disk, "--disk", disk, "--disk", disk + ",snapshot", "--disk", $"file={disk},readonly", "--cdrom", _disk);
+        Assert.Equal([(0, 0, false), (0, 1, false), (1, 0, true), (1, 1, false)], options.Drives.Select(d => (d.Channel, d.Unit, d.IsCdrom)));
+        Assert.Equal([false, true, false, false], options.Drives.Select(d => d.IsSnapshot));
+        Assert.Equal([false, false, true, true], options.Drives.Select(d => d.ReadOnly));
+        Assert.All(options.Drives, d => Assert.Equal(_disk, d.File));
+    }
+
+    [Theory]
+    [InlineData("--memory 1x", "--memory", "512M")]
+    [InlineData("--memory 30000000000G", "--memory", "no size")]
+    [InlineData("--memory 1K", "--memory", "whole number")]
+    [InlineData("--memory 2", "--memory", "between")]
+    [InlineData("--cpus 33", "--cpus", "32")]
+    [InlineData("--cpu z80", "--cpu", "v3")]
+    [InlineData("--disk /missing", "--disk", "not there")]
+    [InlineData("--disk /tmp", "--disk", "folder")]
+    [InlineData("--disk DISK,format=qcow2", "--disk", "qcow2")]
+    [InlineData("--disk DISK,colour=red", "--disk", "colour")]
+    [InlineData("--disk DISK,readonly,snapshot", "--disk", "exclude")]
+    [InlineData("--disk DISK --disk DISK", "--disk", "twice")]
+    [InlineData("--initrd DISK", "--initrd", "--kernel")]
+    [InlineData("--append quiet", "--append", "--kernel")]
+    [InlineData("--demo --kernel DISK", "--demo", "leave out")]
+    [InlineData("--boot cc", "--boot", "twice")]
+    [InlineData("--boot x", "--boot", "no boot device")]
+    [InlineData("--serial carrier-pigeon", "--serial", "pty")]
+    [InlineData("--serial stdio --serial stdio", "--serial", "taken")]
+    [InlineData("--monitor stdio", "--monitor", "taken")]
+    [InlineData("--display sdl", "--display", "text")]
+    [InlineData("--display text --vga none", "--vga", "screen")]
+    [InlineData("--seed 1", "--seed", "icount")]
+    [InlineData("--clock sundial", "--clock", "icount")]
+    [InlineData("--qmp /missing/folder/socket", "--qmp", "no folder")]
+    [InlineData("--gdb 99999", "--gdb", "65535")]
+    [InlineData("--memory", "--memory", "must follow")]
+    [InlineData("--no-reboot=yes", "yes", "not an option")]
+    [InlineData("--memory 1G --memory 2G", "--memory", "more than once")]
+    [InlineData("--warp 9", "--warp", "--help")]
+    [InlineData("disk.img", "disk.img", "--disk")]
+    public void MistakesAreNamedWithWhatToDo(string line, string named, string hint)
+    {
+        var words = line.Replace("DISK", _disk.Replace(",", ",,", StringComparison.Ordinal), StringComparison.Ordinal).Split(' ');
+        var message = Assert.Throws<UsageException>(() => Parse(["--firmware", _disk, .. words])).Message;
+        Assert.Contains(named, message, StringComparison.Ordinal);
+        Assert.Contains(hint, message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void TheHelpTextHasEveryOption()
+    {
+        Assert.Null(RunArguments.Parse(["--help"]));
+        foreach (var option in RunArguments.All) Assert.Contains(option.Name, RunCommand.Help, StringComparison.Ordinal);
+    }
+
+    private static RunOptions Parse(params string[] arguments) => RunArguments.Parse(arguments)!;
+}
