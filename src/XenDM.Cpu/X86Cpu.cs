@@ -37,7 +37,8 @@ public sealed unsafe class X86Cpu : IDisposable
     private CpuState* _c;
     private uint _generation;
     private ulong _jumpGeneration;
-    private bool _interruptPending, _nmiPending, _nmiBlocked, _debugPending;
+    private bool _interruptPending, _nmiPending, _nmiBlocked, _debugPending, _debugStep, _trapDropped;
+    private ulong _debugHits;
     private bool _stepMode;
     private bool _exitRequested;
     private readonly HashSet<ulong> _breakpoints = [];
@@ -64,6 +65,7 @@ public sealed unsafe class X86Cpu : IDisposable
         _c->CodePages = map.CodePages;
         _c->Tlbs = (TlbEntry*)NativeMemory.AlignedAlloc((nuint)(4 * CpuState.TlbEntries * sizeof(TlbEntry)), 64);
         _c->Jumps = (JumpEntry*)NativeMemory.AlignedAlloc((nuint)(CpuState.JumpEntries * sizeof(JumpEntry)), 64);
+        new Span<JumpEntry>(_c->Jumps, CpuState.JumpEntries).Clear();
         _c->HostMxcsr = 0x1f80;
         code.Add(this);
         map.Changed += MapChanged;
@@ -147,7 +149,8 @@ public sealed unsafe class X86Cpu : IDisposable
         for (var n = 0; n < 4; n++) c->Pdpte[n] = 0;
         c->Shadow = 0;
         IsHalted = false;
-        _nmiPending = _nmiBlocked = _debugPending = false;
+        _nmiPending = _nmiBlocked = _debugPending = _debugStep = false;
+        _debugHits = 0;
         FlushTlb();
         Segmentation.UpdateMode(c);
         DebugChanged();
@@ -206,7 +209,29 @@ public sealed unsafe class X86Cpu : IDisposable
 
     internal void NmiReturned() => _nmiBlocked = false;
 
-    internal void PendDebug() => _debugPending = true;
+    /// <summary>A debug trap is due after the instruction; its cause is in DR6 already, or is the single step.</summary>
+    internal void PendDebug(bool step = false)
+    {
+        _debugPending = true;
+        _debugStep |= step;
+        RequestExit();
+    }
+
+    /// <summary>The instruction ends without the trap of a single step (INT n, SYSCALL that clears TF).</summary>
+    internal void DropTrap() => _trapDropped = true;
+
+    /// <summary>The one debug exception of INT1 takes over what waits (SDM 3, 18.3.1.4 does not tell the two apart).</summary>
+    internal void MergeDebug()
+    {
+        _c->Dr[6] = (_c->Dr[6] & ~0xful) | _debugHits;
+        _debugHits = 0;
+        _debugPending = _debugStep = false;
+    }
+
+    internal bool InterruptPending => _interruptPending;
+
+    /// <summary>Instructions run one by one: breakpoints are set, so that RF matters.</summary>
+    internal bool StepMode => _stepMode;
 
     /// <summary>IF or TF may have changed.</summary>
     internal void FlagsChanged()
@@ -251,7 +276,7 @@ public sealed unsafe class X86Cpu : IDisposable
             }
 
             if (!Code.HasRoom) Code.Clear();
-            if (_stepMode || (c->Eflags & Flags.Tf) != 0 || (c->Shadow != 0 && c->ShadowRip == c->Rip))
+            if (_stepMode || (c->Eflags & Flags.Tf) != 0 || InShadow(c))
             {
                 if (!Step(c, out var stop)) return RunResult.Shutdown;
                 if (stop) return RunResult.Debug;
@@ -292,11 +317,16 @@ public sealed unsafe class X86Cpu : IDisposable
     private bool Step(CpuState* c, out bool stop)
     {
         stop = false;
+        if (DebugStop(c)) return stop = true;
+        var afterStack = c->Shadow == CpuState.ShadowStack && InShadow(c);
         c->Shadow = 0;
         var trap = (c->Eflags & Flags.Tf) != 0;
-        if (DebugStop(c)) return stop = true;
-        if (InstructionBreakpoint(c)) return Raise(c);
+        // The instruction behind a load of SS runs as if RF were set (SDM 3, 6.8.3).
+        if (!afterStack && InstructionBreakpoint(c)) return RaiseDebug(c, false);
         c->Eflags &= ~Flags.Rf;
+        _trapDropped = false;
+        var waited = _debugPending;
+        var hits = _debugHits;
         var before = c->Budget;
         var block = FindBlock();
         var done = true;
@@ -324,19 +354,22 @@ public sealed unsafe class X86Cpu : IDisposable
                 break;
         }
 
-        if (_debugPending && done)
+        if (!done)
         {
-            _debugPending = false;
-            c->Exit = ExitKind.Exception;
-            if (trap) c->Dr[6] |= 0x4000;
-            Exits.Raise(c, null, Vectors.Db, 0);
-            if (!Raise(c)) return false;
+            // What the fault cut short will be seen again; what waited since a load of SS comes before the handler's first instruction.
+            _debugHits = hits;
+            _debugPending = waited;
+            if (waited && !RaiseDebug(c, false)) return false;
         }
-        else if (trap && done)
+        else if (c->Shadow == CpuState.ShadowStack && !afterStack)
         {
-            c->Dr[6] |= 0x4000;
-            Exits.Raise(c, null, Vectors.Db, 0);
-            if (!Raise(c)) return false;
+            // Debug traps of a load of SS wait for the next instruction, but not from one load to another.
+        }
+        else
+        {
+            if (afterStack && c->Shadow == CpuState.ShadowStack) c->Shadow = 0;
+            trap &= !_trapDropped;
+            if ((_debugPending || trap) && !RaiseDebug(c, trap)) return false;
         }
 
         if (_watchHit || _singleStep)
@@ -350,17 +383,28 @@ public sealed unsafe class X86Cpu : IDisposable
         return true;
     }
 
+    private static bool InShadow(CpuState* c) => c->Shadow != 0 && c->ShadowRip == c->Rip;
+
+    /// <summary>A debug exception for what was found: bits 0 to 3 of DR6 are those of this one, the others are only ever set (SDM 3, 18.2.3).</summary>
+    private bool RaiseDebug(CpuState* c, bool step)
+    {
+        MergeDebugInto(c, step || _debugStep);
+        IsHalted = false;
+        Exits.Raise(c, null, Vectors.Db, 0);
+        return Raise(c);
+    }
+
+    private void MergeDebugInto(CpuState* c, bool step)
+    {
+        MergeDebug();
+        if (step) c->Dr[6] |= 0x4000;
+    }
+
     /// <summary>Interrupts that can be taken now. False: triple fault.</summary>
     private bool Events(CpuState* c)
     {
-        if (_debugPending && !_stepMode)
-        {
-            _debugPending = false;
-            Exits.Raise(c, null, Vectors.Db, 0);
-            if (!Raise(c)) return false;
-        }
-
-        if (c->Shadow != 0 && c->ShadowRip == c->Rip && !IsHalted) return true;
+        if (_debugPending && !_stepMode && !RaiseDebug(c, false)) return false;
+        if (InShadow(c) && !IsHalted) return true;
         if (_nmiPending && !_nmiBlocked)
         {
             _nmiPending = false;
@@ -387,6 +431,8 @@ public sealed unsafe class X86Cpu : IDisposable
         {
             if (Interrupts.Deliver(c, vector, kind, error, hasError))
             {
+                // General detection ends with the debug exception, so that its handler can use the registers (SDM 3, 18.2.4).
+                if (vector == Vectors.Db && kind == EventKind.Exception) c->Dr[7] &= ~0x2000ul;
                 c->Exit = ExitKind.Continue;
                 return true;
             }
@@ -596,20 +642,34 @@ public sealed unsafe class X86Cpu : IDisposable
         return !skip && _breakpoints.Count > 0 && _breakpoints.Contains(c->Seg[Segment.Cs].Base + c->Rip);
     }
 
-    private static bool InstructionBreakpoint(CpuState* c)
+    private bool InstructionBreakpoint(CpuState* c)
     {
         if ((c->Eflags & Flags.Rf) != 0) return false;
-        var linear = c->Seg[Segment.Cs].Base + c->Rip;
+        var linear = Memory.Wrap(c, c->Seg[Segment.Cs].Base + c->Rip);
+        var hits = 0ul;
+        for (var n = 0; n < 4; n++)
+            if (((c->Dr[7] >> (n * 2)) & 3) != 0 && ((c->Dr[7] >> (16 + (n * 4))) & 3) == 0 && c->Dr[n] == linear) hits |= 1ul << n;
+        _debugHits |= hits;
+        return hits != 0;
+    }
+
+    /// <summary>A port access while debug registers watch: R/W bits 10 stand for ports with CR4.DE (SDM 3, 18.2.4).</summary>
+    internal void WatchPort(ushort port, int size)
+    {
+        var c = _c;
+        if ((c->Cr4 & Control.Cr4De) == 0) return;
         for (var n = 0; n < 4; n++)
         {
-            if (((c->Dr[7] >> (n * 2)) & 3) == 0 || ((c->Dr[7] >> (16 + (n * 4))) & 3) != 0 || c->Dr[n] != linear) continue;
-            c->Dr[6] |= 1ul << n;
-            Exits.Raise(c, null, Vectors.Db, 0);
-            return true;
+            if (((c->Dr[7] >> (n * 2)) & 3) == 0 || ((c->Dr[7] >> (16 + (n * 4))) & 3) != 2) continue;
+            var length = WatchLength(c, n);
+            var start = c->Dr[n] & ~(length - 1);
+            if (port >= start + length || (ulong)port + (ulong)size <= start) continue;
+            _debugHits |= 1ul << n;
+            PendDebug();
         }
-
-        return false;
     }
+
+    private static ulong WatchLength(CpuState* c, int n) => ((c->Dr[7] >> (18 + (n * 4))) & 3) switch { 0 => 1ul, 1 => 2ul, 2 => 8ul, _ => 4ul };
 
     /// <summary>A data access while debug registers or a debugger watch memory. Always true: these are traps.</summary>
     internal bool Watch(ulong linear, int size, bool write)
@@ -619,12 +679,11 @@ public sealed unsafe class X86Cpu : IDisposable
         {
             var kind = (c->Dr[7] >> (16 + (n * 4))) & 3;
             if (((c->Dr[7] >> (n * 2)) & 3) == 0 || kind is not (1 or 3) || (kind == 1 && !write)) continue;
-            var length = ((c->Dr[7] >> (18 + (n * 4))) & 3) switch { 0 => 1ul, 1 => 2ul, 2 => 8ul, _ => 4ul };
+            var length = WatchLength(c, n);
             var start = c->Dr[n] & ~(length - 1);
             if (linear >= start + length || linear + (ulong)size <= start) continue;
-            c->Dr[6] |= 1ul << n;
-            _debugPending = true;
-            RequestExit();
+            _debugHits |= 1ul << n;
+            PendDebug();
         }
 
         foreach (var (address, length, kind) in _watchpoints)

@@ -57,7 +57,7 @@ internal sealed class LocalApicTimer : IStateful
     {
         get
         {
-            if (_initial == 0 || Mode == ModeDeadline) return 0;
+            if (_count == 0 || Mode == ModeDeadline) return 0;
             var ticks = (_clock.Now - _base) / TickLength;
             if (ticks < _count) return (uint)(_count - ticks);
             return Mode == ModePeriodic ? (uint)(_initial - ((ticks - _count) % _initial)) : 0;
@@ -67,15 +67,24 @@ internal sealed class LocalApicTimer : IStateful
     /// <summary>IA32_TSC_DEADLINE: 0 when it has passed, is not set, or the mode is another.</summary>
     public ulong Deadline => Mode == ModeDeadline ? _deadline : 0;
 
-    /// <summary>The LVT entry was written. A change into or out of the deadline mode stops the timer.</summary>
+    /// <summary>
+    /// The LVT entry was written. A change into or out of the deadline mode stops the timer; one between the others leaves the count where it is, so
+    /// that a one-shot timer that has run out stays at 0.
+    /// </summary>
     public void SetLvt(uint value)
     {
-        var changed = ((value ^ _lvt) & (ModeDeadline << 17)) != 0;
+        var changed = value ^ _lvt;
+        var count = Current;
         _lvt = value;
-        if (changed)
+        if ((changed & (ModeDeadline << 17)) != 0)
         {
             _initial = _count = 0;
             _deadline = 0;
+        }
+        else if ((changed & (ModePeriodic << 17)) != 0)
+        {
+            _count = count;
+            _base = _clock.Now;
         }
 
         Arm();
@@ -130,7 +139,7 @@ internal sealed class LocalApicTimer : IStateful
                 if (end <= now) break;
                 _timer.Arm(end);
                 return;
-            case ModePeriodic when _initial != 0 && !IsMasked:
+            case ModePeriodic when _count != 0 && !IsMasked:
                 _timer.Arm(NextPeriod(now));
                 return;
         }

@@ -115,6 +115,34 @@ public class LocalApicTests
         Assert.Equal(VmTimer.Never, _p.Board.Clock.NextDeadline);
     }
 
+    /// <summary>Between one-shot and periodic the count goes on from where it is; at 0 it stays there until the initial count is written.</summary>
+    [Fact]
+    public void AChangeOfModeKeepsTheCount()
+    {
+        _p.EnableAllApics();
+        _p.Apic(0, Divide, 0xb);
+        _p.Apic(0, LvtTimer, 0x40);
+        _p.Apic(0, InitialCount, 10_000);
+        _p.Board.Advance(7_000);
+        _p.Apic(0, LvtTimer, 0x20040);
+        Assert.Equal(3_000u, _p.Apic(0, CurrentCount));
+        _p.Board.Advance(4_000);
+        Assert.Equal(9_000u, _p.Apic(0, CurrentCount));
+        _p.Apic(0, LvtTimer, 0x40);
+        Assert.Equal(9_000u, _p.Apic(0, CurrentCount));
+        _p.Board.Advance(9_000);
+        Assert.Equal(0u, _p.Apic(0, CurrentCount));
+        Assert.Equal(0x40, _p.Take());
+        _p.Eoi();
+        _p.Apic(0, LvtTimer, 0x20040);
+        _p.Board.Advance(4_000);
+        Assert.Equal(0u, _p.Apic(0, CurrentCount));
+        _p.Board.Advance(20_000);
+        Assert.False(Apic.HasInterrupt);
+        _p.Apic(0, InitialCount, 10_000);
+        Assert.Equal(10_000u, _p.Apic(0, CurrentCount));
+    }
+
     [Fact]
     public void ThePeriodicTimerKeepsItsGrid()
     {

@@ -79,7 +79,14 @@ public unsafe struct CpuState
     /// <summary>The IP after STI or a load of SS, where no interrupt is taken.</summary>
     public ulong ShadowRip;
 
+    /// <summary>0, <see cref="ShadowSti"/> or <see cref="ShadowStack"/>.</summary>
     public int Shadow;
+
+    /// <summary>STI: interrupts wait for an instruction.</summary>
+    public const int ShadowSti = 1;
+
+    /// <summary>A load of SS: debug traps wait as well.</summary>
+    public const int ShadowStack = 2;
 
     /// <summary>Handle of the managed <see cref="X86Cpu"/>.</summary>
     public nint Self;

@@ -361,8 +361,15 @@ internal static unsafe class FarTransfers
         if (cpl <= (int)((c->Eflags >> 12) & 3)) mask |= Flags.If;
         Flags.SetArithmetic(c, (uint)value & Flags.Arithmetic);
         c->Eflags = (c->Eflags & ~mask) | ((uint)value & mask);
+        DropResume(c);
         Segmentation.UpdateTlb(c);
         X86Cpu.Of(c).FlagsChanged();
+    }
+
+    /// <summary>RF is for the next instruction only. Where no breakpoints are set it would stay, because nobody looks at it; so it goes at once.</summary>
+    private static void DropResume(CpuState* c)
+    {
+        if (!X86Cpu.Of(c).StepMode) c->Eflags &= ~Flags.Rf;
     }
 
     private static Op* ReturnReal(CpuState* c, Op* op, int size)
@@ -405,6 +412,7 @@ internal static unsafe class FarTransfers
         else c->Eflags = (flags & Flags.If) != 0 ? c->Eflags | Flags.Vif : c->Eflags & ~Flags.Vif;
         Flags.SetArithmetic(c, flags & Flags.Arithmetic);
         c->Eflags = (c->Eflags & ~mask) | (flags & mask);
+        DropResume(c);
         X86Cpu.Of(c).FlagsChanged();
     }
 
@@ -415,6 +423,7 @@ internal static unsafe class FarTransfers
             if (!Operands.Peek(c, op, 4, 12 + (n * 4), out v[n])) return null;
         c->Eflags = (flags & (Flags.Tf | Flags.If | Flags.Df | Flags.Iopl | Flags.Nt | Flags.Rf | Flags.Vm | Flags.Ac | Flags.Vif | Flags.Vip | Flags.Id)) | 2;
         Flags.SetArithmetic(c, flags & Flags.Arithmetic);
+        DropResume(c);
         c->Cpl = 3;
         LoadCsV86(c, selector & 0xffff);
         Segmentation.LoadV86(c, Segment.Ss, (uint)v[1] & 0xffff);

@@ -34,7 +34,9 @@ internal static unsafe class PortAccess
         var i = Operands.Of(op);
         var port = i->GetOpKind(1) == OpKind.Register ? (ushort)c->R[2] : (ushort)(byte)i->GetImmediate(1);
         if (!Allowed(c, op, port, size)) return null;
-        Operands.Set(c, 0, size, X86Cpu.Of(c).Bus.ReadPort(port, size));
+        var cpu = X86Cpu.Of(c);
+        Operands.Set(c, 0, size, cpu.Bus.ReadPort(port, size));
+        if (cpu.StepMode) cpu.WatchPort(port, size);
         return op + 1;
     }
 
@@ -44,7 +46,9 @@ internal static unsafe class PortAccess
         var i = Operands.Of(op);
         var port = i->GetOpKind(0) == OpKind.Register ? (ushort)c->R[2] : (ushort)(byte)i->GetImmediate(0);
         if (!Allowed(c, op, port, size)) return null;
-        X86Cpu.Of(c).Bus.WritePort(port, size, Operands.Get(c, 0, size));
+        var cpu = X86Cpu.Of(c);
+        cpu.Bus.WritePort(port, size, Operands.Get(c, 0, size));
+        if (cpu.StepMode) cpu.WatchPort(port, size);
         return op + 1;
     }
 }
@@ -90,9 +94,12 @@ internal static unsafe class SystemInstructions
         var iopl = (int)((c->Eflags >> 12) & 3);
         if (!Segmentation.IsProtected(c) || (Segmentation.IsV86(c) ? iopl == 3 : c->Cpl <= iopl))
         {
-            if ((c->Eflags & Flags.If) == 0) Shadow(c, op);
+            var cpu = X86Cpu.Of(c);
+            if ((c->Eflags & Flags.If) == 0) Shadow(c, op, CpuState.ShadowSti);
             c->Eflags |= Flags.If;
-            X86Cpu.Of(c).FlagsChanged();
+            cpu.FlagsChanged();
+            // What waits is taken after the next instruction, even if that is CLI or one that the block goes on behind.
+            if (cpu.InterruptPending) return Exits.AfterInstruction(c, op);
         }
         else if ((c->Eflags & Flags.Vip) == 0 && (Segmentation.IsV86(c) ? (c->Cr4 & Control.Cr4Vme) != 0 : c->Cpl == 3 && (c->Cr4 & Control.Cr4Pvi) != 0))
         {
@@ -107,10 +114,10 @@ internal static unsafe class SystemInstructions
     }
 
     /// <summary>No interrupt before the end of the next instruction.</summary>
-    private static void Shadow(CpuState* c, Op* op)
+    private static void Shadow(CpuState* c, Op* op, int kind)
     {
         c->ShadowRip = Exits.NextIp(c, op);
-        c->Shadow = 1;
+        c->Shadow = kind;
     }
 
     public static Op* Pushf(CpuState* c, Op* op)
@@ -159,7 +166,19 @@ internal static unsafe class SystemInstructions
         var at = Exits.Ip(c, op);
         c->Rip = Exits.NextIp(c, op);
         var kind = i->Mnemonic switch { Mnemonic.Int => EventKind.Software, Mnemonic.Int1 => EventKind.Exception, _ => EventKind.SoftwareException };
-        if (Interrupts.Deliver(c, vector, kind, 0, false)) return Exits.To(c, op, c->Rip);
+        if (Interrupts.Deliver(c, vector, kind, 0, false))
+        {
+            var cpu = X86Cpu.Of(c);
+            cpu.DropTrap();
+            if (i->Mnemonic == Mnemonic.Int1)
+            {
+                cpu.MergeDebug();
+                c->Dr[7] &= ~0x2000ul;
+            }
+
+            return Exits.To(c, op, c->Rip);
+        }
+
         c->Rip = at;
         c->Budget += op->Remaining + 1;
         return null;
@@ -299,7 +318,6 @@ internal static unsafe class SystemInstructions
         if ((c->Dr[7] & 0x2000) != 0)
         {
             c->Dr[6] |= 0x2000;
-            c->Dr[7] &= ~0x2000ul;
             Exits.Raise(c, op, Vectors.Db, 0);
             return true;
         }
@@ -342,7 +360,7 @@ internal static unsafe class SystemInstructions
         if (n < 0 || NoDebugAccess(c, op)) return null;
         var value = Operands.Get(c, Registers.Offset(i->Op1Register), Segmentation.Is64(c) ? 8 : 4);
         if (n >= 6 && value >> 32 != 0) return Exits.Protection(c, op);
-        c->Dr[n] = n == 6 ? (value & 0xe00f) | 0xffff_0ff0 : n == 7 ? (value & 0xffff_2fff) | 0x400 : value;
+        c->Dr[n] = n == 6 ? (value & 0xe00f) | 0xffff_0ff0 : n == 7 ? (value & 0xffff_27ff) | 0x400 : value;
         X86Cpu.Of(c).DebugChanged();
         return Exits.AfterInstruction(c, op);
     }
@@ -362,7 +380,7 @@ internal static unsafe class SystemInstructions
         if (!Privileged(c, op)) return null;
         var type = Operands.Get(c, Registers.Offset(Operands.Of(op)->Op0Register), Segmentation.Is64(c) ? 8 : 4);
         if (!Operands.ReadMemory(c, op, 8, 0, out var pcid) || !Operands.ReadMemory(c, op, 8, 8, out var linear)) return null;
-        if (type > 3 || (type <= 1 && pcid >> 12 != 0) || (type == 0 && !Memory.IsCanonical(linear))) return Exits.Protection(c, op);
+        if (type > 3 || pcid >> 12 != 0 || (type <= 1 && pcid != 0 && (c->Cr4 & Control.Cr4Pcide) == 0) || (type == 0 && !Memory.IsCanonical(linear))) return Exits.Protection(c, op);
         X86Cpu.Of(c).FlushTlb();
         return Exits.AfterInstruction(c, op);
     }
@@ -429,8 +447,10 @@ internal static unsafe class SystemInstructions
         if (!ReadSystem(c, op, selector, out var descriptor, out var upper, out _)) return null;
         if (((descriptor >> 40) & 0x1f) != 2) return Exits.Protection(c, op, Segmentation.Error(selector));
         if (!Segmentation.IsPresent(descriptor)) return Exits.Raise(c, op, Vectors.Np, Segmentation.Error(selector));
-        c->Seg[Segment.Ldt] = Segmentation.Make(selector, descriptor);
-        c->Seg[Segment.Ldt].Base |= upper << 32;
+        var table = Segmentation.Make(selector, descriptor);
+        table.Base |= upper << 32;
+        if (!Memory.IsCanonical(table.Base)) return Exits.Protection(c, op, Segmentation.Error(selector));
+        c->Seg[Segment.Ldt] = table;
         return op + 1;
     }
 
@@ -457,9 +477,11 @@ internal static unsafe class SystemInstructions
         var type = (int)(descriptor >> 40) & 0x1f;
         if (type != 9 && (type != 1 || Segmentation.IsLong(c))) return Exits.Protection(c, op, Segmentation.Error(selector));
         if (!Segmentation.IsPresent(descriptor)) return Exits.Raise(c, op, Vectors.Np, Segmentation.Error(selector));
+        var task = Segmentation.Make(selector, descriptor | (2ul << 40));
+        task.Base |= upper << 32;
+        if (!Memory.IsCanonical(task.Base)) return Exits.Protection(c, op, Segmentation.Error(selector));
         if (!Memory.SystemWrite(c, op, at + 5, 1, ((descriptor >> 40) & 0xff) | 2)) return null;
-        c->Seg[Segment.Tr] = Segmentation.Make(selector, descriptor | (2ul << 40));
-        c->Seg[Segment.Tr].Base |= upper << 32;
+        c->Seg[Segment.Tr] = task;
         return op + 1;
     }
 
@@ -541,7 +563,7 @@ internal static unsafe class SystemInstructions
     private static Op* AfterSegment(CpuState* c, Op* op, int segment)
     {
         if (segment != Segment.Ss) return op + 1;
-        Shadow(c, op);
+        Shadow(c, op, CpuState.ShadowStack);
         return Exits.AfterInstruction(c, op);
     }
 
@@ -590,6 +612,8 @@ internal static unsafe class SystemInstructions
         Flags.SetArithmetic(c, flags & Flags.Arithmetic);
         c->Eflags = (flags & ~Flags.Arithmetic) | 2;
         FlatSegments(c, (uint)(c->Star >> 32) & 0xfffc, 0, true);
+        // A single step traps here only if TF is still set.
+        if ((flags & Flags.Tf) == 0) X86Cpu.Of(c).DropTrap();
         X86Cpu.Of(c).FlagsChanged();
         return Branches.Jump(c, op, c->Lstar);
     }
@@ -610,7 +634,10 @@ internal static unsafe class SystemInstructions
         Segmentation.UpdateMode(c);
         X86Cpu.Of(c).FlagsChanged();
         var ip = to64 ? c->R[1] : (uint)c->R[1];
-        return (c->Eflags & Flags.Tf) != 0 ? Exits.To(c, op, ip) : Branches.Jump(c, op, ip);
+        if ((c->Eflags & Flags.Tf) == 0) return Branches.Jump(c, op, ip);
+        // Unlike after IRET, a restored TF traps before the first instruction.
+        X86Cpu.Of(c).PendDebug(step: true);
+        return Exits.To(c, op, ip);
     }
 
     private static void FlatSegments(CpuState* c, uint selector, int cpl, bool code64)
@@ -681,7 +708,7 @@ internal static unsafe class SystemInstructions
 
     public static Op* SmapAc(CpuState* c, Op* op)
     {
-        if (c->Cpl != 0 || (c->Cr4 & Control.Cr4Smap) == 0) return Exits.InvalidOpcode(c, op);
+        if (c->Cpl != 0 || (X86Cpu.Of(c).Features.Cr4Mask & Control.Cr4Smap) == 0) return Exits.InvalidOpcode(c, op);
         if (Operands.Of(op)->Mnemonic == Mnemonic.Stac) c->Eflags |= Flags.Ac;
         else c->Eflags &= ~Flags.Ac;
         Segmentation.UpdateTlb(c);

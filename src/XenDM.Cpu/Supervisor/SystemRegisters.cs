@@ -155,8 +155,8 @@ internal static unsafe class SystemRegisters
         {
             case 0x10: cpu.Bus.WriteTsc(cpu, value); return true;
             case 0x174: c->SysenterCs = (uint)value; return true;
-            case 0x175: c->SysenterEsp = value; return Memory.IsCanonical(value);
-            case 0x176: c->SysenterEip = value; return Memory.IsCanonical(value);
+            case 0x175: return SetCanonical(ref c->SysenterEsp, value);
+            case 0x176: return SetCanonical(ref c->SysenterEip, value);
             case 0xc000_0080: return (cpu.Features.HasNx || has64) && SetEfer(c, value);
             case 0xc000_0081: c->Star = value; return has64;
             case 0xc000_0082: return has64 && SetCanonical(ref c->Lstar, value);

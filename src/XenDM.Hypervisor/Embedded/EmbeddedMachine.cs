@@ -492,7 +492,11 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
         // TSC and bus frequency for those who ask a hypervisor: nothing is offered at 0x40000000 yet but the range itself.
         if (leaf is >= 0x4000_0000 and < 0x4000_0100) return (0, 0, 0, 0);
         // The TSC runs at 1 GHz (leaf 0x15: crystal 1 GHz, ratio 1).
-        return cpu.Features.Read(leaf, subleaf, _apics[cpu.Index].ApicId, ControlRegister4(cpu), ExtendedControl(cpu));
+        var apic = _apics[cpu.Index];
+        var result = cpu.Features.Read(leaf, subleaf, apic.ApicId, ControlRegister4(cpu), ExtendedControl(cpu));
+        // An APIC that is switched off is not reported (SDM 3, 11.4.3).
+        if (leaf == 1 && (apic.BaseMsr & 0x800) == 0) result.D &= ~(1u << 9);
+        return result;
     }
 
     private static unsafe ulong ControlRegister4(X86Cpu cpu) => cpu.State->Cr4;
