@@ -272,6 +272,28 @@ public sealed unsafe class DebugExceptionTests : IDisposable
         Assert.Equal(access, MemoryMarshal.Read<uint>(_machine.At(Gdt + 20, 4)));
     }
 
+    /// <summary>A return to an outer level takes the RPL from null selectors; FS keeps its base.</summary>
+    [Fact]
+    public void Iret_ClearsNullSelectors()
+    {
+        var c = Enter([0x48, 0xcf, 0xf4]); // iretq; hlt, which faults in user mode
+        MemoryMarshal.Write(_machine.At(Gdt + 16, 8), 0x00cff3000000fffful);
+        MemoryMarshal.Write(_machine.At(Gdt + 24, 8), 0x00affb000000fffful);
+        c->Seg[Segment.Tr] = new Segment { Base = 0x8000, Limit = 0x67, Access = 0x8b };
+        MemoryMarshal.Write(_machine.At(0x8004, 8), (ulong)StackTop);
+        ulong[] frame = [Code + 2, 24 | 3, 2, StackTop - 0x100, 16 | 3];
+        c->R[4] = StackTop - 0x200;
+        for (var i = 0; i < frame.Length; i++) MemoryMarshal.Write(_machine.At(StackTop - 0x200 + (uint)(8 * i), 8), frame[i]);
+        for (var s = 0; s < 6; s++)
+            if (s is not (Segment.Cs or Segment.Ss)) c->Seg[s] = new Segment { Selector = 3, Base = 0x1234 };
+        _machine.Cpu.Refresh();
+        Expect(Gp, 2);
+        Assert.Equal(0, c->Seg[Segment.Ds].Selector);
+        Assert.Equal(0, c->Seg[Segment.Es].Selector);
+        Assert.Equal(0, c->Seg[Segment.Fs].Selector);
+        Assert.Equal(0x1234ul, c->Seg[Segment.Fs].Base);
+    }
+
     [Fact]
     public void SysenterRegisters_StayWhenAWriteFaults()
     {

@@ -252,14 +252,18 @@ internal static unsafe class FarTransfers
         return true;
     }
 
-    /// <summary>SDM 2, RET: data and nonconforming code segments with a DPL below the new CPL are set to null.</summary>
+    /// <summary>
+    /// SDM 2, RET: data and nonconforming code segments with a DPL below the new CPL are set to null. A null selector loses its RPL, and in 64-bit
+    /// mode keeps its base.
+    /// </summary>
     private static void DropData(CpuState* c)
     {
         for (var s = 0; s < 6; s++)
         {
             if (s is Segment.Cs or Segment.Ss) continue;
             ref var segment = ref c->Seg[s];
-            if (segment.Dpl < c->Cpl && (segment.Access & (Segment.Code | Segment.Conforming)) != (Segment.Code | Segment.Conforming) && segment.Is(Segment.Present))
+            if ((segment.Selector & 0xfffc) == 0) segment.Selector = 0;
+            else if (segment.Dpl < c->Cpl && (segment.Access & (Segment.Code | Segment.Conforming)) != (Segment.Code | Segment.Conforming) && segment.Is(Segment.Present))
             {
                 var was = segment.Base;
                 Segmentation.LoadNull(c, s, 0);
