@@ -35,7 +35,7 @@ public delegate bool MultibootModuleReader(int module, long offset, Span<byte> d
 /// <summary>
 /// A Multiboot kernel (version 1): ELF for i386 or x86-64, entered in 32-bit code either way, or any file with addresses in its Multiboot header.
 /// The parts stay in their files; memory between and behind them is zero. Specification: Multiboot Specification 0.6.96.
-/// Deviations: kernels load at 1 MiB or above; the wish for a video mode is not heard; no symbols are passed.
+/// Deviations: kernels load at 0x7c00 to 0x80000, or at 1 MiB or above; the wish for a video mode is not heard; no symbols are passed.
 /// </summary>
 public sealed class MultibootImage : IKernelImage
 {
@@ -43,14 +43,19 @@ public sealed class MultibootImage : IKernelImage
     public const int HeadBytes = 64 << 10;
 
     /// <summary>Where the boot ROM puts the information structure, with the texts and lists it points to.</summary>
-    public const uint InfoAddress = 0x10000;
+    public const uint InfoAddress = 0x80000;
 
     private const int HeaderSearchBytes = 8192;
     private const uint HeaderMagic = 0x1badb002;
     private const uint FlagAddresses = 1 << 16;
     private const uint KnownRequirements = 0x7;
     private const uint RequirementMask = 0xffff;
-    private const uint LowestAddress = 0x100000;
+
+    /// <summary>Below lie the BIOS's data and what the boot ROM works with; from the information structure to 1 MiB nothing is free.</summary>
+    private const uint LowestAddress = 0x7c00;
+
+    private const uint LowEnd = InfoAddress;
+    private const uint OneMiB = 0x100000;
     private const uint PageBytes = 4096;
 
     /// <summary>Firmware keeps its tables at the top of low memory.</summary>
@@ -140,12 +145,13 @@ public sealed class MultibootImage : IKernelImage
         var span = (flags & FlagAddresses) != 0 ? FromAddresses(head, header, fileLength, parts)
             : head.StartsWith("\u007fELF"u8) ? FromElf(head, fileLength, parts)
             : throw new MultibootException("neither an ELF file nor are addresses in its Multiboot header");
-        if (span.Start < LowestAddress) throw new MultibootException($"loads at 0x{span.Start:x}, below 1 MiB");
+        if (span.Start < LowestAddress || (span.Start < OneMiB && span.End > LowEnd))
+            throw new MultibootException($"loads at 0x{span.Start:x} to 0x{span.End:x}; below 1 MiB only 0x{LowestAddress:x} to 0x{LowEnd:x} is free");
         if (span.Entry < span.Start || span.Entry >= span.End) throw new MultibootException($"its entry point 0x{span.Entry:x} lies outside of what is loaded, 0x{span.Start:x} to 0x{span.End:x}");
         var memoryEnd = Math.Min(lowMemory, uint.MaxValue) - Math.Min(lowMemory, FirmwareReserve);
         if (span.End > memoryEnd) throw new MultibootException($"the kernel needs {(span.End + FirmwareReserve + 0xf_ffff) >> 20} MiB of memory below 4 GiB, the guest has {lowMemory >> 20}");
         var places = new List<(uint Start, long Length)>();
-        var next = span.End;
+        var next = Math.Max(span.End, OneMiB);
         foreach (var module in modules)
         {
             next = (next + PageBytes - 1) & ~(ulong)(PageBytes - 1);

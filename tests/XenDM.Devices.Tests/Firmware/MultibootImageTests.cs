@@ -144,6 +144,14 @@ public sealed class MultibootImageTests
     }
 
     [Fact]
+    public void LowMemory_CanBeLoaded()
+    {
+        var image = Create(Flat(header: 0x8040, load: 0x8010, entry: 0x8080), "", Memory, new MultibootModule(10, "m"));
+        Assert.Equal((0x8010u, 0x8400u, 0x8080u), (image.Start, image.End, image.Entry));
+        Assert.Equal(0x100000u, image.Modules[0].Start);
+    }
+
+    [Fact]
     public void Information_HasCommandLineModulesAndRoomForTheMap()
     {
         var image = Create(Elf32(), "a=1 b", Memory, new MultibootModule(5000, "one x"), new MultibootModule(3, "two"));
@@ -189,6 +197,7 @@ public sealed class MultibootImageTests
         Assert.Contains("neither an ELF", Error(Change(Elf32(), static f => f[1] = 0)), StringComparison.Ordinal);
         Assert.Contains("another machine", Error(Change(Elf32(), static f => f[18] = 40)), StringComparison.Ordinal);
         Assert.Contains("below 1 MiB", Error(Change(Elf32(), static f => Segment(f, 0, 1, 0x1000, 0x1000, 0x1000, 0x800, 0x800))), StringComparison.Ordinal);
+        Assert.Contains("below 1 MiB", Error(Change(Elf32(), static f => Segment(f, 0, 1, 0x1000, 0x8000, 0x8000, 0x800, 0x800))), StringComparison.Ordinal);
         Assert.Contains("entry point", Error(Change(Elf32(), static f => Put32(f, 24, 0x500000))), StringComparison.Ordinal);
         Assert.Contains("more bytes in the file", Error(Change(Elf32(), static f => Segment(f, 0, 1, 0x1000, 0x101000, 0x101000, 0x801, 0x800))), StringComparison.Ordinal);
         Assert.Contains("cut off", Error(Elf32()[..0x2200]), StringComparison.Ordinal);
