@@ -239,6 +239,7 @@ internal sealed unsafe class Translator
             case Mnemonic.Enter: return Cold(in i, op, &Integer.Enter, i.Code == Code.Enterw_imm16_imm8 ? 2 : i.Code == Code.Enterd_imm16_imm8 ? 4 : 8);
             case Mnemonic.Xlatb:
                 op->Base = 3 * 8;
+                op->Index = CpuState.ZeroRegister * 8;
                 op->Seg = (byte)(long64 && i.MemorySegment is not (Register.FS or Register.GS) ? Segment.None : Registers.Segment(i.MemorySegment));
                 op->Aux = (byte)(i.MemoryBase == Register.BX ? Operands.Seg16 : i.MemoryBase == Register.EBX ? long64 ? Operands.Long32 : Operands.Seg32 : Operands.Long);
                 return Cold(in i, op, &Integer.Xlat, 1);
