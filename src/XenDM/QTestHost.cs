@@ -5,6 +5,7 @@ using XenDM.Backends.Char;
 using XenDM.CommandLine;
 using XenDM.Core.Backends;
 using XenDM.Core.Hypervisor;
+using XenDM.Core.Io;
 using XenDM.Core.State;
 using XenDM.Core.Time;
 using XenDM.Devices.Firmware;
@@ -83,10 +84,27 @@ internal sealed class QTestHost : IDisposable
         var client = _options.QTest is { } spec ? _chardevs.FromSerial("qtest", spec) : null;
         if (client is not null) _resources.Push(client);
         var machine = _options.MachineType == "none" ? null : MakeMachine();
+        if (machine is null) MakeNothing();
         Monitors.Attach(_options, _chardevs, _target, _fds, _resources);
         if (!_options.StartPaused) machine?.Continue();
         if (client is null || _hypervisor is null) return;
         _resources.Push(new QTestSession(client, _hypervisor, _loop, OpenTrace()));
+    }
+
+    /// <summary>Without a machine a client can still speak to us; nobody answers its accesses.</summary>
+    private void MakeNothing()
+    {
+        _hypervisor = new QTestHypervisor(2 << 20, _options.MaxCpus, []);
+        _hypervisor.Build(_clock, 0);
+        _hypervisor.Attach(new Silence(), new AddressSpace(IoSpace.Memory, ulong.MaxValue));
+    }
+
+    private sealed class Silence : IRequestHandler
+    {
+        public void Handle(ref IoRequest request)
+        {
+            if (request.IsRead) request.Data = ulong.MaxValue;
+        }
     }
 
     private Machine MakeMachine()

@@ -32,6 +32,14 @@ public sealed class QTestHostTests : IDisposable
     }
 
     [Fact]
+    public void WithoutAMachineNobodyAnswers()
+    {
+        using var board = new QTestProcess("-machine", "none");
+        Assert.Equal(0xffu, board.In('b', 0x60));
+        Assert.Equal(0, board.Terminate());
+    }
+
+    [Fact]
     public void PciFunctionsAreFoundAndTheirBarsSized()
     {
         using var board = new QTestProcess("-machine", "pc", "-nodefaults");
