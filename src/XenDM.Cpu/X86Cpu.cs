@@ -28,6 +28,18 @@ public enum RunResult
     Debug,
 }
 
+/// <summary>What a vCPU that came back with <see cref="RunResult.Debug"/> has met.</summary>
+public enum DebugCause
+{
+    /// <summary>The next instruction is at a breakpoint.</summary>
+    Breakpoint,
+
+    /// <summary>The last instruction accessed <see cref="X86Cpu.LastWatch"/>.</summary>
+    Watchpoint,
+
+    Step,
+}
+
 /// <summary>
 /// One x86 vCPU: an interpreter of decoded blocks. Everything runs on the caller's thread. Reset leaves it as after power-on (SDM 3, 9.1.1).
 /// </summary>
@@ -317,7 +329,12 @@ public sealed unsafe class X86Cpu : IDisposable
     private bool Step(CpuState* c, out bool stop)
     {
         stop = false;
-        if (DebugStop(c)) return stop = true;
+        if (DebugStop())
+        {
+            StoppedBy = DebugCause.Breakpoint;
+            return stop = true;
+        }
+
         var afterStack = c->Shadow == CpuState.ShadowStack && InShadow(c);
         c->Shadow = 0;
         var trap = (c->Eflags & Flags.Tf) != 0;
@@ -374,6 +391,7 @@ public sealed unsafe class X86Cpu : IDisposable
 
         if (_watchHit || _singleStep)
         {
+            StoppedBy = _watchHit ? DebugCause.Watchpoint : DebugCause.Step;
             _watchHit = false;
             _singleStep = false;
             stop = true;
@@ -405,7 +423,7 @@ public sealed unsafe class X86Cpu : IDisposable
     {
         if (_debugPending && !_stepMode && !RaiseDebug(c, false)) return false;
         if (InShadow(c) && !IsHalted) return true;
-        if (_nmiPending && !_nmiBlocked)
+        if (_nmiPending && !_nmiBlocked && !StepMasks)
         {
             _nmiPending = false;
             _nmiBlocked = true;
@@ -413,7 +431,7 @@ public sealed unsafe class X86Cpu : IDisposable
             return Deliver(c, Vectors.Nmi, EventKind.Nmi, 0, false);
         }
 
-        if (!_interruptPending || (c->Eflags & Flags.If) == 0) return true;
+        if (!_interruptPending || (c->Eflags & Flags.If) == 0 || StepMasks) return true;
         var vector = Bus.AcknowledgeInterrupt(this);
         if (vector < 0) return true;
         IsHalted = false;
@@ -621,10 +639,12 @@ public sealed unsafe class X86Cpu : IDisposable
         RequestExit();
     }
 
-    /// <summary>Linear address that a watchpoint hit at last, and whether it was a write.</summary>
-    public (ulong Address, bool Write) LastWatch { get; private set; }
+    public DebugCause StoppedBy { get; private set; }
 
-    /// <summary>Stops after one instruction.</summary>
+    /// <summary>The watchpoint that was hit at last: the first watched byte of the access, and the watchpoint's kind.</summary>
+    public (ulong Address, int Kind) LastWatch { get; private set; }
+
+    /// <summary>Stops after one instruction. Interrupts wait meanwhile, unless the vCPU waits for one.</summary>
     public void SingleStep()
     {
         _singleStep = true;
@@ -635,17 +655,29 @@ public sealed unsafe class X86Cpu : IDisposable
     /// <summary>Goes on from a breakpoint.</summary>
     public void SkipBreakpoint() => _skipBreakpoint = true;
 
-    private bool DebugStop(CpuState* c)
+    /// <summary>A step that was not taken yet is not wanted any more.</summary>
+    public void CancelStep()
+    {
+        _singleStep = _skipBreakpoint = false;
+        UpdateStepMode();
+    }
+
+    private bool StepMasks => _singleStep && !IsHalted;
+
+    /// <summary>Linear address of the next instruction.</summary>
+    public ulong CodeAddress => Memory.Wrap(_c, _c->Seg[Segment.Cs].Base + _c->Rip);
+
+    private bool DebugStop()
     {
         var skip = _skipBreakpoint;
         _skipBreakpoint = false;
-        return !skip && _breakpoints.Count > 0 && _breakpoints.Contains(c->Seg[Segment.Cs].Base + c->Rip);
+        return !skip && _breakpoints.Count > 0 && _breakpoints.Contains(CodeAddress);
     }
 
     private bool InstructionBreakpoint(CpuState* c)
     {
         if ((c->Eflags & Flags.Rf) != 0) return false;
-        var linear = Memory.Wrap(c, c->Seg[Segment.Cs].Base + c->Rip);
+        var linear = CodeAddress;
         var hits = 0ul;
         for (var n = 0; n < 4; n++)
             if (((c->Dr[7] >> (n * 2)) & 3) != 0 && ((c->Dr[7] >> (16 + (n * 4))) & 3) == 0 && c->Dr[n] == linear) hits |= 1ul << n;
@@ -689,7 +721,7 @@ public sealed unsafe class X86Cpu : IDisposable
         foreach (var (address, length, kind) in _watchpoints)
         {
             if ((kind & (write ? 1 : 2)) == 0 || linear >= address + (ulong)length || linear + (ulong)size <= address) continue;
-            LastWatch = (linear, write);
+            LastWatch = (Math.Max(linear, address), kind);
             _watchHit = true;
         }
 
@@ -726,7 +758,11 @@ public sealed unsafe class X86Cpu : IDisposable
     }
 
     /// <summary>Linear to physical without a trace.</summary>
-    public bool TryTranslate(ulong linear, out ulong physical) => PageWalk.Translate(_c, linear, Access.Read, false, false, out physical, out _, out _, true);
+    public bool TryTranslate(ulong linear, out ulong physical)
+    {
+        physical = 0;
+        return (!Segmentation.IsLong(_c) || Memory.IsCanonical(linear)) && PageWalk.Translate(_c, linear, Access.Read, false, false, out physical, out _, out _, true);
+    }
 
     /// <summary>Where the vCPU is, for log lines.</summary>
     public string Describe() => $"{_c->Seg[Segment.Cs].Selector:x4}:{_c->Rip:x} (cr0 {_c->Cr0:x}, cr3 {_c->Cr3:x})";

@@ -168,7 +168,7 @@ internal static unsafe class X87
     }
 
     /// <summary>The two-bit tags of the environment from the one-bit tags kept here.</summary>
-    private static ushort FullTags(CpuState* c)
+    public static ushort FullTags(CpuState* c)
     {
         var top = (U16(c, Fsw) >> 11) & 7;
         var tags = 0;

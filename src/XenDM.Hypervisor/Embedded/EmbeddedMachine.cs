@@ -49,6 +49,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
     private readonly List<IDevice> _devices = [];
     private readonly long[] _tscOffset;
     private readonly bool[] _waitsForStartup;
+    private readonly bool[] _onHold;
     private readonly Random _random;
     private VmClock _clock = null!;
     private IRequestHandler _handler = null!;
@@ -71,6 +72,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
         _apics = new LocalApic[options.Cpus];
         _tscOffset = new long[options.Cpus];
         _waitsForStartup = new bool[options.Cpus];
+        _onHold = new bool[options.Cpus];
         var features = new CpuFeatures(options.Model, options.Cpus);
         for (var n = 0; n < options.Cpus; n++) _cpus[n] = new X86Cpu(n, features, _ram.Map, _code, this) { YieldsOnPause = options.Cpus > 1 };
     }
@@ -139,7 +141,19 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
     public bool DirtyLogging { get; set; }
 
     /// <summary>Requests of the vCPUs are served: the guest runs.</summary>
-    public bool Serving { get; set; }
+    public bool Serving
+    {
+        get;
+        set
+        {
+            var held = field && !value;
+            field = value;
+            if (held) Held?.Invoke();
+        }
+    }
+
+    /// <summary>Told when the guest stops running.</summary>
+    public Action? Held { get; set; }
 
     /// <summary>Called when the guest asks for a reset or switches off, after the chips know.</summary>
     public Action<ShutdownReason>? Ended { get; set; }
@@ -268,14 +282,19 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
                 loop.RunOnce(wait: true);
             }
         }
+
+        _stop = false;
     }
 
     public void Stop() => _stop = true;
 
+    /// <summary>A vCPU does not run, whatever the others do.</summary>
+    public void Hold(int cpu, bool on) => _onHold[cpu] = on;
+
     /// <returns>False when the vCPU has nothing to do.</returns>
     private bool RunSlice(X86Cpu cpu)
     {
-        if (_waitsForStartup[cpu.Index]) return false;
+        if (_waitsForStartup[cpu.Index] || _onHold[cpu.Index]) return false;
         var wait = _clock.NextDeadline == VmTimer.Never ? long.MaxValue : _clock.NextDeadline - _clock.Now;
         // About ten nanoseconds an instruction, so that a timer is not late by much.
         var slice = Math.Clamp(wait / IcountNanoseconds, MinSlice, MaxSlice);
