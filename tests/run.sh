@@ -22,6 +22,7 @@ command -v as >/dev/null || want+=(binutils)
 [ -e /usr/include/zlib.h ] || want+=(zlib1g-dev)
 [ -e /usr/include/xendevicemodel.h ] || want+=(libxen-dev)
 [ -e /usr/share/seabios/bios-256k.bin ] || want+=(seabios)
+command -v gdb >/dev/null || want+=(gdb)
 command -v cc >/dev/null || want+=(gcc libc6-dev)
 if [ ${#want[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

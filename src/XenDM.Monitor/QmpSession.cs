@@ -39,7 +39,7 @@ public sealed class QmpSession : ICharFrontend, IDisposable
     /// <summary>The reply that a command is writing. What the command causes (events) goes out before it, through <see cref="_line"/>.</summary>
     private readonly ArrayBufferWriter<byte> _reply = new(4096);
     private readonly ArrayBufferWriter<byte> _line = new(1024);
-    private Pipe _in = MakePipe();
+    private Pipe _in = InlinePipe.Make();
     private JsonSplitter _splitter;
     private long _scanned;
     private bool _skipLine;
@@ -65,9 +65,7 @@ public sealed class QmpSession : ICharFrontend, IDisposable
 
     public void Receive(ReadOnlySpan<byte> data)
     {
-        _in.Writer.Write(data);
-        var flushed = _in.Writer.FlushAsync();
-        if (!flushed.IsCompleted) throw new InvalidOperationException("a pipe without a limit does not wait");
+        _in.Put(data);
         ReadMessages();
     }
 
@@ -119,13 +117,10 @@ public sealed class QmpSession : ICharFrontend, IDisposable
 
     public void Dispose() => _in.Reader.Complete();
 
-    private static Pipe MakePipe() => new(new PipeOptions(
-        pauseWriterThreshold: 0, readerScheduler: PipeScheduler.Inline, writerScheduler: PipeScheduler.Inline, useSynchronizationContext: false));
-
     private void StartAnew()
     {
         _in.Reader.Complete();
-        _in = MakePipe();
+        _in = InlinePipe.Make();
         _splitter.Reset();
         _scanned = 0;
         _pending.Clear();

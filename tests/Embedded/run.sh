@@ -8,7 +8,7 @@ export PATH=$PATH:/usr/sbin:/sbin
 xendm=$(realpath "$1")
 shift
 guests=("$@")
-[ ${#guests[@]} -gt 0 ] || guests=(direct smp disk cd icount memtest)
+[ ${#guests[@]} -gt 0 ] || guests=(direct smp disk cd icount memtest gdb)
 lab=$("$here/../XenLab/build.sh") || { echo "FAIL guests: the images could not be built"; exit 1; }
 tmp=$(mktemp -d)
 pid=
@@ -41,7 +41,7 @@ expect() {
   return 1
 }
 # ask COMMAND SECONDS: its output in $reply, status returned.
-number=0
+number=0 reply=
 ask() {
   number=$((number + 1))
   echo "$number $1" >&4
@@ -73,6 +73,18 @@ package() {
     (cd "$cache" && apt-get -qq download "$1" && dpkg-deb -x "$1"_*.deb .) >/dev/null 2>&1 || { file="the package $1 cannot be downloaded"; return 1; }
   fi
   file=$cache/$2
+}
+# debug COMMAND...: a gdb on the machine's stub carries them out; what it says is in gdb.log. It runs beside the guest until "wait $debugger".
+debug() {
+  local command commands=(-ex 'set pagination off' -ex 'set confirm off' -ex 'set architecture i386:x86-64' -ex "target remote $tmp/stub")
+  for command; do commands+=(-ex "$command"); done
+  timeout 100 gdb -nx -batch "${commands[@]}" >"$tmp/gdb.log" 2>&1 </dev/null &
+  debugger=$!
+}
+# said PATTERN...: each of them is in what gdb said.
+said() {
+  local pattern
+  for pattern; do grep -qE "$pattern" "$tmp/gdb.log" || { fail "gdb does not say '$pattern'"; tail -20 "$tmp/gdb.log" | sed 's/^/    /'; return 1; }; done
 }
 skip() { echo "SKIP $guest: $1"; skipped=$((skipped + 1)); }
 clean() {
@@ -120,6 +132,40 @@ for guest in "${guests[@]}"; do
       tail -1 "$tmp/$guest.log" | grep -q 'Errors: 0 ' || { fail 'errors were found'; continue; }
       stop
       pass ;;
+    gdb)
+      command -v gdb >/dev/null || { skip 'gdb is not installed'; continue; }
+      rm -f "$tmp/stub"
+      boot "${kernel[@]}" --cpus 2 --append "console=ttyS0 nokaslr" --gdb "$tmp/stub"
+      for n in $(seq 100); do [ -S "$tmp/stub" ] && break; sleep 0.1; done
+
+      # The machine waits at the reset vector; memory that is a chip's is not touched; then the guest is let go.
+      debug 'print/x $rip' 'print/x $cs' 'x/1xb 0xffff0' 'x/1xw 0xfec00000' 'monitor info status' 'hbreak *0xfe05b' 'continue' 'stepi' 'delete' 'detach'
+      wait "$debugger"
+      said '^\$1 = 0xfff0$' '^\$2 = 0xf000$' '^0xffff0:.*0xea' 'Cannot access memory at address 0xfec00000' '^VM status: p' '^0x0*e05b ' '^0x0*e062 ' 'Inferior 1 .*detached' || continue
+      expect '^UP' 200 || { fail 'did not reach its shell'; continue; }
+      ask "grep -E ' (__x64_sys_sync|jiffies_64|linux_banner)\$' /proc/kallsyms | tr '\n' ' '" 90
+      address() { [[ $reply =~ ([0-9a-f]{16})\ .\ $1 ]] && echo "0x${BASH_REMATCH[1]}"; }
+      sync=$(address __x64_sys_sync) && jiffies=$(address jiffies_64) && banner=$(address linux_banner) || { fail "no symbols: $reply"; continue; }
+
+      # The kernel's own code: breakpoints of both kinds, steps, registers, memory, a watchpoint, the other vCPU.
+      debug "break *$sync" 'echo READY\n' 'continue' 'print $rip' 'print $cr0 >> 31' 'print $efer >> 10 & 1' 'stepi' 'print $rip' 'delete' \
+        "hbreak *$sync" 'continue' 'delete' "watch *(unsigned long *)$jiffies" 'continue' 'delete' \
+        'info threads' 'thread 2' 'print $_thread' 'print $gs_base | $k_gs_base' 'thread 1' 'print $gs_base | $k_gs_base' \
+        "x/s $banner" "set var *(char *)$banner = 'X'" "x/s $banner" "set var *(char *)$banner = 'L'" 'detach'
+      for n in $(seq 300); do grep -q '^READY' "$tmp/gdb.log" && break; sleep 0.1; done
+      ask 'sync; sync; echo synced' 100 && [ "$reply" = synced ] || { said 'the guest goes on'; continue; }
+      wait "$debugger"
+      said "hit Breakpoint 1, $sync" "^\\\$1 = .*$sync\$" '^\$2 = 1$' '^\$3 = 1$' "hit Breakpoint 2, $sync" 'hit Hardware watchpoint 3' '^New value = [0-9]' \
+        'Thread 1 \(vCPU 0' 'Thread 2 \(vCPU 1' '^\$5 = 2$' '^\$6 = ' '^\$7 = ' '"Linux version' '"Xinux version' 'Inferior 1 .*detached' || continue
+      [ "$(sed -n 's/^\$4 = //p' "$tmp/gdb.log")" != "$(sed -n 's/^\$1 = //p' "$tmp/gdb.log")" ] || { fail 'a step goes nowhere'; continue; }
+      [ "$(sed -n 's/^\$6 = //p' "$tmp/gdb.log")" != "$(sed -n 's/^\$7 = //p' "$tmp/gdb.log")" ] || { fail 'both vCPUs have the same GS base'; continue; }
+
+      # A debugger that stays is told of the end.
+      debug 'echo READY\n' 'continue'
+      for n in $(seq 300); do grep -q '^READY' "$tmp/gdb.log" && break; sleep 0.1; done
+      off || continue
+      wait "$debugger"
+      said 'Inferior 1 .*exited normally' && pass ;;
     *) echo "no guest $guest" >&2; exit 2 ;;
   esac
 done

@@ -77,6 +77,14 @@ internal sealed class FakeChar : ICharBackend
         Pump();
     }
 
+    /// <summary>What came back since the last call.</summary>
+    public string TakeText()
+    {
+        var text = Encoding.Latin1.GetString(_output.ToArray());
+        _output.Clear();
+        return text;
+    }
+
     /// <summary>What came back since the last call; every line must end in CR LF.</summary>
     public string[] TakeLines()
     {

@@ -17,6 +17,7 @@ using XenDM.Interop.Libc;
 using XenDM.Machines;
 using XenDM.Machines.Firmware;
 using XenDM.Monitor;
+using XenDM.Monitor.Gdb;
 
 namespace XenDM.Run;
 
@@ -34,6 +35,7 @@ internal sealed class EmbeddedHost : IDisposable
     private readonly FdSets _fds = new(static fd => Posix.Close(fd), Posix.Duplicate);
     private readonly Machine _machine;
     private readonly DriveTable _drives;
+    private GdbSession? _debugger;
     private int _status;
 
     /// <exception cref="UsageException">Something that was asked for cannot be had.</exception>
@@ -86,6 +88,7 @@ internal sealed class EmbeddedHost : IDisposable
         var target = new MonitorTarget(board, _chardevs, _loop, _ => Quit(0)) { Machine = _machine };
         _machine.Observers.Add(target);
         Monitors.Attach(board, _chardevs, target, _fds, _resources);
+        if (options.Gdb is { } gdb) AttachDebugger(gdb, new HumanMonitor(target, _machine));
         foreach (var chip in options.Trace) Trace(chip);
         if (options.Display == RunDisplay.Text)
             _resources.Push(new MachineTerminal(_machine, new HumanMonitor(target, _machine), _loop, PressPowerButton, () => Quit(0)));
@@ -95,10 +98,23 @@ internal sealed class EmbeddedHost : IDisposable
     /// <returns>Exit status: 0 after a power-off.</returns>
     public int Run()
     {
-        _machine.Continue();
+        if (_debugger is null) _machine.Continue();
         _embedded.Run(_loop);
         if (_options.Hash) Console.WriteLine($"state {_embedded.HashState(_machine.Board.Devices)}");
         return _status;
+    }
+
+    /// <summary>The machine waits where it is until the debugger lets it go.</summary>
+    private void AttachDebugger(GdbAddress address, HumanMonitor monitor)
+    {
+        Dictionary<string, string> socket = new() { ["backend"] = "socket", ["id"] = "gdb", ["server"] = "on", ["wait"] = "off" };
+        if (address.Path is { } path) socket["path"] = path;
+        else (socket["host"], socket["port"]) = ("127.0.0.1", $"{address.Port}");
+        var backend = _chardevs.FromChardev(socket);
+        _resources.Push(backend);
+        _debugger = new GdbSession(backend, new EmbeddedDebugger(_embedded, _machine.Continue, _machine.Stop), monitor.Run, () => Quit(0));
+        _resources.Push(_debugger);
+        Console.Error.WriteLine($"xendm: waits for a debugger: target remote {address.Path ?? $":{address.Port}"}");
     }
 
     private DisplayAdapter? MakeDisplay(QemuOptions board) =>
@@ -119,6 +135,7 @@ internal sealed class EmbeddedHost : IDisposable
     private void Quit(int status)
     {
         _status = status;
+        _debugger?.Exited(status);
         foreach (var cpu in _embedded.Cpus) _log.Info("exit", $"vCPU {cpu.Index} {(cpu.IsHalted ? "halted" : "running")} at {cpu.Describe()} after {cpu.Instructions} instructions");
         _embedded.Stop();
         _loop.Stop();
@@ -127,7 +144,6 @@ internal sealed class EmbeddedHost : IDisposable
     private static void RefuseWhatIsNotBuilt(RunOptions options)
     {
         if (options.Firmware.Kind == FirmwareKind.HvmLoader) throw new UsageException("--firmware", "hvmloader is not built yet; leave --firmware out for SeaBIOS");
-        if (options.Gdb is not null) throw new UsageException("--gdb", "is not built yet");
     }
 
     private void Trace(string chip)
