@@ -100,11 +100,12 @@ public sealed class PollLoop : IBusyLoop, IDisposable
     }
 
     /// <summary>One turn: waits at most until the next timer, then serves all that is ready.</summary>
-    /// <param name="wait">False to look only.</param>
+    /// <param name="wait">False to look only. Work that was there already may be what the caller waits for, so then nobody waits either.</param>
     public void RunOnce(bool wait)
     {
+        wait &= _posted.IsEmpty;
         RunPosted();
-        _clock.RunTimers();
+        wait &= !_clock.RunTimers();
         if (_stop) return;
         if (_fdsAreStale) BuildFds();
         var count = _watches.Count;

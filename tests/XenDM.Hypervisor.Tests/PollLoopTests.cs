@@ -48,6 +48,19 @@ public sealed class PollLoopTests : IDisposable
     }
 
     [Fact]
+    public void ATurnThatFoundWorkDoesNotWaitForMore()
+    {
+        var done = 0;
+        _loop.Post(() => done++);
+        _loop.RunOnce(wait: true);
+        Assert.Equal(1, done);
+        _clock.Start();
+        _clock.CreateTimer("test", () => done++).Arm(_clock.Now);
+        _loop.RunOnce(wait: true);
+        Assert.Equal(2, done);
+    }
+
+    [Fact]
     public void WorkThatPostsItselfDoesNotKeepDescriptorsWaiting()
     {
         void Again() => _loop.Post(Again);

@@ -59,11 +59,12 @@ public sealed class VmClock : IVmClock
     }
 
     /// <summary>Runs the callbacks of all timers whose time has come, the earliest first. Timers armed meanwhile wait for the next call.</summary>
-    public void RunTimers()
+    /// <returns>False when it was nobody's time.</returns>
+    public bool RunTimers()
     {
-        if (!IsRunning) return;
+        if (!IsRunning) return false;
         var now = Now;
-        if (_next > now) return;
+        if (_next > now) return false;
 
         // Each timer fires at most once a call, so a guest that arms one in the past cannot keep this loop going.
         for (var fired = 0; fired < _timers.Count; fired++)
@@ -77,6 +78,7 @@ public sealed class VmClock : IVmClock
         }
 
         FindNext();
+        return true;
     }
 
     internal void Arm(VmTimer timer, long deadline)

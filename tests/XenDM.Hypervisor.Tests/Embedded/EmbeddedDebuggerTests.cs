@@ -38,7 +38,6 @@ public sealed class EmbeddedDebuggerTests : IDisposable
         {
             _stop = stop;
             _machine.Stop();
-            _loop.Stop();
         };
 
         // mov ax,1234; mov [500],ax; mov ax,[500]; here: inc ax; jmp here
