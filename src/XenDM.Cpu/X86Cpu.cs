@@ -77,6 +77,7 @@ public sealed unsafe class X86Cpu : IDisposable
         _c->CodePages = map.CodePages;
         _c->Tlbs = (TlbEntry*)NativeMemory.AlignedAlloc((nuint)(4 * CpuState.TlbEntries * sizeof(TlbEntry)), 64);
         _c->Jumps = (JumpEntry*)NativeMemory.AlignedAlloc((nuint)(CpuState.JumpEntries * sizeof(JumpEntry)), 64);
+        // Memory of an earlier vCPU in this process holds entries that look right.
         new Span<JumpEntry>(_c->Jumps, CpuState.JumpEntries).Clear();
         _c->HostMxcsr = 0x1f80;
         code.Add(this);
@@ -752,6 +753,43 @@ public sealed unsafe class X86Cpu : IDisposable
             if (host == null) return false;
             *host = data[n];
             Code.Written(physical, 1);
+        }
+
+        return true;
+    }
+
+    /// <summary>Reads RAM as supervisor code of the vCPU would, for a hypervisor.</summary>
+    /// <returns>False where such code would fault, or where there is no RAM.</returns>
+    public bool TryCopyFromGuest(ulong linear, Span<byte> data)
+    {
+        while (!data.IsEmpty)
+        {
+            var piece = data[..(int)Math.Min((ulong)data.Length, PhysicalMap.PageSize - (linear & PhysicalMap.FlagBits))];
+            if (!PageWalk.Translate(_c, linear, Access.Read, false, false, out var physical, out _, out _)) return false;
+            var host = Map.Find(physical, out _);
+            if (host == null) return false;
+            new ReadOnlySpan<byte>(host, piece.Length).CopyTo(piece);
+            data = data[piece.Length..];
+            linear += (ulong)piece.Length;
+        }
+
+        return true;
+    }
+
+    /// <summary>Writes RAM as supervisor code of the vCPU would, for a hypervisor.</summary>
+    /// <returns>False where such code would fault, or where there is no RAM; what lies before it is written.</returns>
+    public bool TryCopyToGuest(ulong linear, ReadOnlySpan<byte> data)
+    {
+        while (!data.IsEmpty)
+        {
+            var piece = data[..(int)Math.Min((ulong)data.Length, PhysicalMap.PageSize - (linear & PhysicalMap.FlagBits))];
+            if (!PageWalk.Translate(_c, linear, Access.Write, false, false, out var physical, out _, out _)) return false;
+            var host = Map.Find(physical, out var writable);
+            if (host == null || !writable) return false;
+            piece.CopyTo(new Span<byte>(host, piece.Length));
+            Code.Written(physical, piece.Length);
+            data = data[piece.Length..];
+            linear += (ulong)piece.Length;
         }
 
         return true;

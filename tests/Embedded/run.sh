@@ -8,7 +8,7 @@ export PATH=$PATH:/usr/sbin:/sbin
 xendm=$(realpath "$1")
 shift
 guests=("$@")
-[ ${#guests[@]} -gt 0 ] || guests=(direct smp disk cd icount memtest gdb)
+[ ${#guests[@]} -gt 0 ] || guests=(direct smp disk cd icount hvmloader memtest gdb)
 lab=$("$here/../XenLab/build.sh") || { echo "FAIL guests: the images could not be built"; exit 1; }
 tmp=$(mktemp -d)
 pid=
@@ -166,6 +166,19 @@ for guest in "${guests[@]}"; do
       off || continue
       wait "$debugger"
       said 'Inferior 1 .*exited normally' && pass ;;
+    hvmloader)
+      # Xen's own loader starts SeaBIOS, which starts a boot loader from the disk.
+      package xen-utils-4.17 usr/lib/xen-4.17/boot/hvmloader || { skip "$file"; continue; }
+      boot --firmware "$file" --cpus 2 --disk "$(image disk.img),snapshot" --log
+      for n in $(seq 600); do grep -q 'Booting from 0000:7c00' "$tmp/$guest.err" && break; sleep 0.1; done
+      cp "$tmp/$guest.err" "$tmp/$guest.log"
+      missing=
+      for line in 'Detected Xen v4.17' 'System requested SeaBIOS' 'CPU speed is 1000 MHz' 'CPU1 ... ' 'Loading ACPI' 'Invoking SeaBIOS' 'Found Xen hypervisor signature' 'Booting from 0000:7c00'; do
+        grep -qF "$line" "$tmp/$guest.err" || missing="$missing, $line"
+      done
+      [ -z "$missing" ] || { fail "hvmloader does not say${missing#,}"; continue; }
+      stop
+      pass ;;
     *) echo "no guest $guest" >&2; exit 2 ;;
   esac
 done

@@ -40,6 +40,7 @@ internal static partial class ChildProcess
                 Say(OpenMessage(arguments[1]));
                 return 0;
             case "signals":
+                if (arguments.Length > 1) signal(1, 1);
                 Say(TakeSignals());
                 return 0;
             default:
@@ -91,7 +92,8 @@ internal static partial class ChildProcess
         var busy = new Thread(() =>
         {
             while (!Volatile.Read(ref done)) _ = new byte[1000];
-        });
+        })
+        { IsBackground = true };
         busy.Start();
         int[] numbers = [1, 2, 15];
         var names = new[] { PosixSignal.SIGHUP, PosixSignal.SIGINT, PosixSignal.SIGTERM };
@@ -112,6 +114,9 @@ internal static partial class ChildProcess
     // Of the calling thread: the C library asks the kernel, which keeps ids for each thread.
     [LibraryImport("libc.so.6")]
     private static partial uint getuid();
+
+    [LibraryImport("libc.so.6")]
+    private static partial nint signal(int number, nint handler);
 
     [LibraryImport("libc.so.6")]
     private static partial uint getgid();

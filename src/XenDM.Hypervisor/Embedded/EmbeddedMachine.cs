@@ -11,6 +11,7 @@ using XenDM.Core.Tracing;
 using XenDM.Cpu;
 using XenDM.Cpu.Decode;
 using XenDM.Cpu.Mmu;
+using XenDM.Hypervisor.Embedded.Xen;
 using XenDM.Platform;
 
 namespace XenDM.Hypervisor.Embedded;
@@ -22,16 +23,23 @@ namespace XenDM.Hypervisor.Embedded;
 /// <param name="Icount">Time is a function of the instructions that ran.</param>
 /// <param name="Seed">Of the numbers that RDRAND gives with <paramref name="Icount"/>.</param>
 /// <param name="StartTime">What the RTC shows at the start, Unix time in nanoseconds.</param>
-public sealed record EmbeddedOptions(ulong MemoryBytes, int Cpus, CpuModel Model, byte[] Firmware, bool Icount, int Seed, long StartTime);
+public sealed record EmbeddedOptions(ulong MemoryBytes, int Cpus, CpuModel Model, byte[] Firmware, bool Icount, int Seed, long StartTime)
+{
+    /// <summary>The guest is started as Xen's toolstack does, and finds Xen; null for a plain PC.</summary>
+    public XenGuestOptions? Xen { get; init; }
+}
 
 /// <summary>
 /// The home without Xen: software vCPUs, the chips that Xen emulates itself, and Xen's side of an HVM guest, in this process. Everything runs on
 /// the machine thread, the vCPUs by turns. An access that no platform chip answers becomes a request to the machine at hop 2, as an ioreq does.
 /// </summary>
-public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqSink
+public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
 {
     /// <summary>Guest nanoseconds of an instruction with <see cref="EmbeddedOptions.Icount"/>.</summary>
     public const long IcountNanoseconds = 10;
+
+    /// <summary>CPUID leaf 1, ECX.</summary>
+    private const uint HypervisorPresent = 1u << 31;
 
     private const long MaxSlice = 200_000, MinSlice = 500;
     private const ulong ShadowStart = 0xe_0000, ShadowEnd = 0x10_0000;
@@ -41,6 +49,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
     private readonly GuestRam _ram;
     private readonly CodeCache _code;
     private readonly FirmwareRom? _rom;
+    private XenGuest? _xen;
     private VideoRam? _video;
     private readonly X86Cpu[] _cpus;
     private readonly LocalApic[] _apics;
@@ -80,7 +89,8 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
     /// <summary>Nanoseconds for the machine's clock.</summary>
     public long TimeSource() => _options.Icount ? (long)InstructionCount() * IcountNanoseconds + _icountSkipped : Interop.Libc.Posix.MonotonicNanoseconds();
 
-    /// <summary>Makes the platform's chips; the clock's source is <see cref="TimeSource"/>.</summary>
+    /// <summary>Makes the platform's chips and Xen's side; the clock's source is <see cref="TimeSource"/>.</summary>
+    /// <exception cref="DomainBuildException">The guest's loader cannot be started.</exception>
     public void Build(VmClock clock)
     {
         _clock = clock;
@@ -93,7 +103,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
         }
 
         var ioApic = new IoApic(Bus);
-        Pic = new I8259Pic(new IrqLine(this, 0));
+        Pic = new I8259Pic(new IrqLine(Bus, ApicBus.Lint0));
         Router = new IrqRouter(Pic, ioApic, Bus);
         Pit = new I8254Pit(Router.PlatformLine(0), clock);
         Rtc = new Mc146818Rtc(Router.PlatformLine(8), clock, _options.StartTime);
@@ -109,6 +119,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
         _ports.EndChange();
         ioApic.MapMemory(_memory);
         hpet.MapMemory(_memory);
+        if (_options.Xen is { } xen) _xen = new XenGuest(xen, this, _log);
         PresetCmos();
     }
 
@@ -221,6 +232,8 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
             _tscOffset[n] = 0;
         }
 
+        _xen?.Reset();
+        UpdateXenTime();
         if (_rom is null) return;
         var image = _options.Firmware;
         var bytes = (int)Math.Min((ulong)image.Length, ShadowEnd - ShadowStart);
@@ -330,11 +343,6 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
     }
 
     // Interrupts.
-
-    void IIrqSink.SetLevel(int input, bool level)
-    {
-        foreach (var apic in _apics) apic.SetLint0(level);
-    }
 
     private int AcknowledgePic() => Pic.Acknowledge();
 
@@ -473,7 +481,17 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
     /// <summary>The TSC counts nanoseconds of guest time: 1 GHz.</summary>
     ulong ICpuBus.ReadTsc(X86Cpu cpu) => (ulong)(_clock.Now + _tscOffset[cpu.Index]);
 
-    void ICpuBus.WriteTsc(X86Cpu cpu, ulong value) => _tscOffset[cpu.Index] = (long)value - _clock.Now;
+    void ICpuBus.WriteTsc(X86Cpu cpu, ulong value)
+    {
+        _tscOffset[cpu.Index] = (long)value - _clock.Now;
+        UpdateXenTime();
+    }
+
+    private void UpdateXenTime()
+    {
+        var now = _clock.Now;
+        _xen?.UpdateTime((ulong)now, n => (ulong)(now + _tscOffset[n]));
+    }
 
     bool ICpuBus.ReadMsr(X86Cpu cpu, uint index, out ulong value)
     {
@@ -484,6 +502,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
             case 0x1b: value = apic.BaseMsr; return true;
             case 0x6e0: value = apic.TscDeadline == 0 ? 0 : apic.TscDeadline + (ulong)_tscOffset[cpu.Index]; return true;
             case >= 0x800 and < 0x900: return apic.ReadMsr(index, out value);
+            case XenGuest.HypercallMsr: return _xen is not null;
             default: return false;
         }
     }
@@ -498,6 +517,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
                 apic.TscDeadline = value == 0 ? 0 : Math.Max(1, value - (ulong)_tscOffset[cpu.Index]);
                 return true;
             case >= 0x800 and < 0x900: return apic.WriteMsr(index, value);
+            case XenGuest.HypercallMsr: return _xen?.WriteHypercallPage(value, cpu) ?? false;
             default: return false;
         }
     }
@@ -508,13 +528,13 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
 
     (uint A, uint B, uint C, uint D) ICpuBus.Cpuid(X86Cpu cpu, uint leaf, uint subleaf)
     {
-        // TSC and bus frequency for those who ask a hypervisor: nothing is offered at 0x40000000 yet but the range itself.
-        if (leaf is >= 0x4000_0000 and < 0x4000_0100) return (0, 0, 0, 0);
+        if (leaf is >= XenGuest.CpuidBase and < XenGuest.CpuidBase + 0x100) return _xen?.Cpuid(leaf, subleaf, cpu.Index) ?? (0, 0, 0, 0);
         // The TSC runs at 1 GHz (leaf 0x15: crystal 1 GHz, ratio 1).
         var apic = _apics[cpu.Index];
         var result = cpu.Features.Read(leaf, subleaf, apic.ApicId, ControlRegister4(cpu), ExtendedControl(cpu));
         // An APIC that is switched off is not reported (SDM 3, 11.4.3).
         if (leaf == 1 && (apic.BaseMsr & 0x800) == 0) result.D &= ~(1u << 9);
+        if (leaf == 1 && _xen is not null) result.C |= HypervisorPresent;
         return result;
     }
 
@@ -522,7 +542,11 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
 
     private static unsafe ulong ExtendedControl(X86Cpu cpu) => cpu.State->Xcr0;
 
-    bool ICpuBus.Hypercall(X86Cpu cpu) => false;
+    bool ICpuBus.Hypercall(X86Cpu cpu)
+    {
+        _xen?.Call(cpu);
+        return _xen is not null;
+    }
 
     void ICpuBus.FloatingPointError(X86Cpu cpu)
     {
@@ -590,6 +614,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu, IIrqS
     {
         foreach (var cpu in _cpus) cpu.Dispose();
         _code.Dispose();
+        _xen?.Dispose();
         _video?.Dispose();
         _rom?.Dispose();
         _ram.Dispose();

@@ -36,9 +36,7 @@ public sealed class GuestRam : IGuestMemory, IDisposable
         var result = Posix.Map(0, (nuint)bytes, MemoryProtection.Read | MemoryProtection.Write, MapFlags.Private | MapFlags.Anonymous | MapFlags.NoReserve, -1, 0, out _host);
         if (result < 0) throw new IOException($"no {bytes >> 20} MiB for the guest: {Errno.Describe(result)}");
         Map = new PhysicalMap(Math.Max(High > 0 ? FourGiB + High : 0, FourGiB) >> PhysicalMap.PageBits);
-        MapRam(0, VgaStart, 0);
-        MapRam(VgaEnd, Low - VgaEnd, VgaEnd);
-        if (High > 0) MapRam(FourGiB, High, Low);
+        ShowAll();
     }
 
     /// <summary>Bytes below the hole, and from 4 GiB on.</summary>
@@ -51,6 +49,17 @@ public sealed class GuestRam : IGuestMemory, IDisposable
 
     private void MapRam(ulong gpa, ulong bytes, ulong offset, bool writable = true) =>
         Map.Map(gpa >> PhysicalMap.PageBits, bytes >> PhysicalMap.PageBits, _host + (nint)offset, writable);
+
+    /// <summary>Shows all RAM at its own place.</summary>
+    public void ShowAll()
+    {
+        MapRam(0, VgaStart, 0);
+        MapRam(VgaEnd, Low - VgaEnd, VgaEnd);
+        if (High > 0) MapRam(FourGiB, High, Low);
+    }
+
+    /// <summary>The host address is one of RAM.</summary>
+    public bool Contains(nint host) => (nuint)(host - _host) < _bytes;
 
     /// <summary>Shows RAM at its own place again, after something else was mapped there.</summary>
     /// <param name="gpa">Below the hole, as are all bytes.</param>

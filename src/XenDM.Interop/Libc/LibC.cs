@@ -71,6 +71,9 @@ internal static unsafe partial class LibC
     [LibraryImport(Library)]
     internal static partial nint signal(int number, nint handler);
 
+    [LibraryImport(Library)]
+    internal static unsafe partial int sigaction(int number, nint* action, nint* old);
+
     [LibraryImport(Library, SetLastError = true)]
     internal static partial int kill(int process, int signal);
 

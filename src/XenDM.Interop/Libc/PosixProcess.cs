@@ -26,8 +26,19 @@ public static unsafe partial class Posix
     private const int SignalFileSize = 25;
     private const nint SignalIgnore = 1;
 
+    /// <summary>struct sigaction, whose first word is the handler, with room to spare.</summary>
+    private const int SignalActionWords = 32;
+
     /// <summary>Ignores SIGXFSZ: a write behind RLIMIT_FSIZE is then an error (EFBIG) and not the end of the process.</summary>
     public static void IgnoreFileSizeSignal() => LibC.signal(SignalFileSize, SignalIgnore);
+
+    /// <summary>Gives a signal that the parent process ignored its default action; the runtime leaves such signals alone (nohup, SIGHUP).</summary>
+    /// <param name="number">Linux's number.</param>
+    internal static unsafe void StopIgnoring(int number)
+    {
+        var action = stackalloc nint[SignalActionWords];
+        if (LibC.sigaction(number, null, action) == 0 && action[0] == SignalIgnore) LibC.signal(number, 0);
+    }
 
     /// <summary>Makes a directory the root and goes into it.</summary>
     public static int ChangeRoot(string path)

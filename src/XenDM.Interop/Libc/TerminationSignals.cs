@@ -23,7 +23,11 @@ public sealed class TerminationSignals : IDisposable
         if (_eventFd < 0) throw new InvalidOperationException($"cannot create an eventfd: {Errno.Describe(_eventFd)}");
         if (signals.IsEmpty) signals = s_default;
         _registrations = new PosixSignalRegistration[signals.Length];
-        for (var i = 0; i < signals.Length; i++) _registrations[i] = PosixSignalRegistration.Create(signals[i], Received);
+        for (var i = 0; i < signals.Length; i++)
+        {
+            Posix.StopIgnoring(NumberOf(signals[i]));
+            _registrations[i] = PosixSignalRegistration.Create(signals[i], Received);
+        }
     }
 
     /// <summary>Readable once a signal has come; see <see cref="Take"/>.</summary>
@@ -42,6 +46,14 @@ public sealed class TerminationSignals : IDisposable
         foreach (var registration in _registrations) registration.Dispose();
         Posix.Close(_eventFd);
     }
+
+    private static int NumberOf(PosixSignal signal) => signal switch
+    {
+        PosixSignal.SIGHUP => 1,
+        PosixSignal.SIGINT => 2,
+        PosixSignal.SIGTERM => 15,
+        _ => (int)signal,
+    };
 
     private void Received(PosixSignalContext context)
     {

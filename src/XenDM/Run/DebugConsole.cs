@@ -4,10 +4,11 @@ using XenDM.Core.Tracing;
 
 namespace XenDM.Run;
 
-/// <summary>The port on which SeaBIOS tells what it does (0x402; it reads e9 where somebody listens): a log line for each of its lines.</summary>
+/// <summary>The port on which SeaBIOS tells what it does (0x402; it reads e9 where somebody listens), and on Xen hvmloader too (0xe9): a log line for each of its lines.</summary>
 internal sealed class DebugConsole(IMachineLog log) : IIoRegion
 {
     public const ushort Port = 0x402;
+    public const ushort XenPort = 0xe9;
     private const int MaxLine = 240;
     private readonly StringBuilder _line = new();
 

@@ -13,6 +13,7 @@ using XenDM.Display;
 using XenDM.Hosting;
 using XenDM.Hypervisor;
 using XenDM.Hypervisor.Embedded;
+using XenDM.Hypervisor.Embedded.Xen;
 using XenDM.Interop.Libc;
 using XenDM.Machines;
 using XenDM.Machines.Firmware;
@@ -24,6 +25,9 @@ namespace XenDM.Run;
 /// <summary>Puts a process together that runs a guest on the embedded machine: the board of <see cref="Host"/> on another hypervisor.</summary>
 internal sealed class EmbeddedHost : IDisposable
 {
+    /// <summary>What the guest is called where it asks a hypervisor; the same in every run.</summary>
+    private static readonly Guid s_uuid = new("5e0ad3a1-7c3b-4d7e-9d51-0e2f6a1b9c47");
+
     private readonly RunOptions _options;
     private readonly ProcessLog _log;
     private readonly EmbeddedMachine _embedded;
@@ -43,15 +47,18 @@ internal sealed class EmbeddedHost : IDisposable
     {
         _options = options;
         _log = log;
-        RefuseWhatIsNotBuilt(options);
         var board = options.Board();
         Catalogue.Check(board, displays: true);
         var kernel = KernelBoot.Open(board, GuestRam.HoleStart, "--");
-        var firmware = ReadFirmware(options.Firmware.Path);
+        var xen = options.Firmware.Kind == FirmwareKind.HvmLoader;
+        var firmware = ReadFirmware(xen ? options.Firmware.Bios : options.Firmware.Path);
         var start = options.Icount ? 0 : (DateTime.UtcNow.Ticks - DateTime.UnixEpoch.Ticks) * 100;
-        _embedded = new EmbeddedMachine(new EmbeddedOptions((ulong)board.MemoryMiB << 20, board.Cpus, options.Cpu, firmware, options.Icount, options.Seed, start), log);
+        _embedded = new EmbeddedMachine(new EmbeddedOptions((ulong)board.MemoryMiB << 20, board.Cpus, options.Cpu, xen ? [] : firmware, options.Icount, options.Seed, start)
+        {
+            Xen = xen ? new XenGuestOptions(ReadFirmware(options.Firmware.Path), firmware, s_uuid) : null,
+        }, log);
         _clock = new VmClock(_embedded.TimeSource);
-        _embedded.Build(_clock);
+        BuildPlatform(options);
         _loop = new PollLoop(_clock);
         _signals = new TerminationSignals();
         _loop.Watch(_signals.Fd, FdEvents.Readable, _ => { _signals.Take(); Quit(0); });
@@ -68,10 +75,10 @@ internal sealed class EmbeddedHost : IDisposable
         _drives = new DriveTable(options.Drives, _loop, log);
         _machine = new Machine(_embedded, _clock, on => _embedded.Serving = on, log);
         var config = new FwCfg(_embedded.Memory);
-        AddFirmwareItems(config, board, kernel is not null);
+        if (!xen) AddFirmwareItems(config, board, kernel is not null);
         kernel?.AddTo(config);
-        var chips = new Board(new BoardOptions(false, true, board.Cpus, board.Cpus, serial, board.BootOrder, config, FirmwareIds: true, PowerButton: PressPowerButton, Display: MakeDisplay(board)), _embedded, _clock, _machine, _machine, log);
-        chips.Ports.Map("debug console", DebugConsole.Port, 1, new DebugConsole(log));
+        var chips = new Board(new BoardOptions(xen, true, board.Cpus, board.Cpus, serial, board.BootOrder, xen && kernel is null ? null : config, FirmwareIds: !xen, PowerButton: PressPowerButton, Display: MakeDisplay(board)), _embedded, _clock, _machine, _machine, log);
+        chips.Ports.Map("debug console", xen ? DebugConsole.XenPort : DebugConsole.Port, 1, new DebugConsole(log));
         if (options.TestDevice) TestDevices.Map(chips.Ports, chips.Memory, _embedded);
         if (options.DebugExitPort is { } port) chips.Ports.Map("debug exit", port, DebugExit.Bytes, new DebugExit(Quit), priority: 1);
         if (chips.Vga is null) chips.Memory.Map("no display", 0xa_0000, 0x2_0000, new Nothing(), priority: -1);
@@ -117,6 +124,18 @@ internal sealed class EmbeddedHost : IDisposable
         Console.Error.WriteLine($"xendm: waits for a debugger: target remote {address.Path ?? $":{address.Port}"}");
     }
 
+    private void BuildPlatform(RunOptions options)
+    {
+        try
+        {
+            _embedded.Build(_clock);
+        }
+        catch (DomainBuildException e)
+        {
+            throw new UsageException("--firmware", $"'{options.Firmware.Path}': {e.Message}");
+        }
+    }
+
     private DisplayAdapter? MakeDisplay(QemuOptions board) =>
         DisplaySpec.FromOptions(board) is { } spec ? new DisplayAdapter(_embedded.CreateVideoMemory(spec.MemoryMiB << 20), spec.ReadRom()) : null;
 
@@ -139,11 +158,6 @@ internal sealed class EmbeddedHost : IDisposable
         foreach (var cpu in _embedded.Cpus) _log.Info("exit", $"vCPU {cpu.Index} {(cpu.IsHalted ? "halted" : "running")} at {cpu.Describe()} after {cpu.Instructions} instructions");
         _embedded.Stop();
         _loop.Stop();
-    }
-
-    private static void RefuseWhatIsNotBuilt(RunOptions options)
-    {
-        if (options.Firmware.Kind == FirmwareKind.HvmLoader) throw new UsageException("--firmware", "hvmloader is not built yet; leave --firmware out for SeaBIOS");
     }
 
     private void Trace(string chip)

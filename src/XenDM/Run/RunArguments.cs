@@ -219,7 +219,7 @@ internal static class RunArguments
         switch (text)
         {
             case "hvmloader":
-                return new FirmwareChoice(FirmwareKind.HvmLoader, FirmwareFiles.HvmLoader());
+                return new FirmwareChoice(FirmwareKind.HvmLoader, FirmwareFiles.HvmLoader(), FirmwareFiles.SeaBios());
             case null when demo:
                 // Where the host has none it comes with the rest.
                 return new FirmwareChoice(FirmwareKind.Bios, FirmwareFiles.SeaBiosOrNone());
@@ -231,7 +231,7 @@ internal static class RunArguments
         Span<byte> magic = stackalloc byte[4];
         using var file = File.OpenHandle(text);
         var isElf = RandomAccess.Read(file, magic, 0) == magic.Length && magic.SequenceEqual("\u007fELF"u8);
-        return new FirmwareChoice(isElf ? FirmwareKind.HvmLoader : FirmwareKind.Bios, text);
+        return isElf ? new FirmwareChoice(FirmwareKind.HvmLoader, text, FirmwareFiles.SeaBios()) : new FirmwareChoice(FirmwareKind.Bios, text);
     }
 
     private static (string Order, bool Menu) Boot(string? text)

@@ -16,7 +16,8 @@ internal enum FirmwareKind
 }
 
 /// <param name="Path">The image.</param>
-internal readonly record struct FirmwareChoice(FirmwareKind Kind, string Path);
+/// <param name="Bios">What hvmloader starts.</param>
+internal readonly record struct FirmwareChoice(FirmwareKind Kind, string Path, string Bios = "");
 
 internal enum RunDisplay
 {

@@ -53,6 +53,10 @@ public sealed class PosixWaitTests
     [Fact]
     public void Signals_UnderBusyThreads_AllArrive() => Assert.Equal("500 of 500", ChildProcess.Run("signals", []));
 
+    /// <summary>A process that nohup started ignores SIGHUP, and libxl ends device models with just that.</summary>
+    [Fact]
+    public void Signals_ThatTheParentIgnored_AllArrive() => Assert.Equal("500 of 500", ChildProcess.Run("signals", ["ignored"]));
+
     [Fact]
     public void Pty_IsRawInBothDirections()
     {

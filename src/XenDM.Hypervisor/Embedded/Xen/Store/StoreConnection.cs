@@ -1,0 +1,250 @@
+using System;
+using System.Buffers.Binary;
+using System.Collections.Generic;
+using System.Globalization;
+using System.Text;
+using XenDM.Core.Tracing;
+
+namespace XenDM.Hypervisor.Embedded.Xen.Store;
+
+/// <summary>
+/// A guest's connection to the store over its page (xen/public/io/xs_wire.h): a ring of 1 KiB each way, messages with a header of 16 bytes and up to
+/// 4 KiB behind it. Indices and lengths are the guest's and are checked; while replies do not fit, no request is taken.
+/// </summary>
+internal sealed unsafe class StoreConnection(XenStore store, int domain, IMachineLog log, Action notify)
+{
+    private const int RingBytes = 1024;
+    private const int Response = 1024;
+    private const int RequestConsumer = 2048, RequestProducer = 2052, ResponseConsumer = 2056, ResponseProducer = 2060;
+    private const int ServerFeatures = 2064, Connection = 2068, ErrorCode = 2072;
+
+    /// <summary>The guest may ask for a new connection.</summary>
+    private const uint FeatureReconnection = 1;
+    private const uint ErrorRing = 1;
+    private const int HeaderBytes = 16;
+    private const int MaxPayload = 4096;
+
+    private enum Kind : uint
+    {
+        Directory = 1,
+        Read = 2,
+        GetPermissions = 3,
+        GetDomainPath = 10,
+        Write = 11,
+        MakeDirectory = 12,
+        Remove = 13,
+        SetPermissions = 14,
+        Error = 16,
+        IsIntroduced = 17,
+        ResetWatches = 21,
+    }
+
+    private readonly byte[] _request = new byte[HeaderBytes + MaxPayload];
+    private readonly byte[] _reply = new byte[HeaderBytes + MaxPayload];
+    private byte* _page;
+    private int _requestBytes;
+    private int _replyBytes;
+    private int _replySent;
+    private bool _broken;
+
+    /// <summary>Starts over at a page of zeros.</summary>
+    /// <param name="page">4 KiB that stay where they are.</param>
+    public void Connect(Span<byte> page)
+    {
+        fixed (byte* start = page) _page = start;
+        page.Clear();
+        Set(ServerFeatures, FeatureReconnection);
+        Forget();
+    }
+
+    /// <summary>The guest moved an index.</summary>
+    public void Process()
+    {
+        var moved = false;
+        if (Get(Connection) != 0)
+        {
+            foreach (var index in (ReadOnlySpan<int>)[RequestConsumer, RequestProducer, ResponseConsumer, ResponseProducer, Connection, ErrorCode]) Set(index, 0);
+            Forget();
+            moved = true;
+        }
+
+        while (!_broken)
+        {
+            if (SendReply()) moved = true;
+            if (_replySent < _replyBytes || !TryTakeRequest(ref moved)) break;
+            Answer();
+        }
+
+        if (moved) notify();
+    }
+
+    private Span<byte> Page => new(_page, 4096);
+
+    private uint Get(int at) => BinaryPrimitives.ReadUInt32LittleEndian(Page[at..]);
+
+    private void Set(int at, uint value) => BinaryPrimitives.WriteUInt32LittleEndian(Page[at..], value);
+
+    private void Forget()
+    {
+        _requestBytes = _replyBytes = _replySent = 0;
+        _broken = false;
+    }
+
+    /// <summary>Collects bytes until a message is whole.</summary>
+    private bool TryTakeRequest(ref bool moved)
+    {
+        while (true)
+        {
+            var wanted = _requestBytes < HeaderBytes ? HeaderBytes : HeaderBytes + (int)BinaryPrimitives.ReadUInt32LittleEndian(_request.AsSpan(12));
+            if (_requestBytes == wanted && wanted >= HeaderBytes && _requestBytes >= HeaderBytes)
+            {
+                _requestBytes = 0;
+                return true;
+            }
+
+            var (consumer, producer) = (Get(RequestConsumer), Get(RequestProducer));
+            var there = producer - consumer;
+            if (there > RingBytes)
+            {
+                Break($"{there} bytes in a ring of {RingBytes}");
+                return false;
+            }
+
+            if (there == 0) return false;
+            var count = (int)Math.Min(there, (uint)(wanted - _requestBytes));
+            for (var n = 0; n < count; n++) _request[_requestBytes + n] = Page[(int)((consumer + (uint)n) & (RingBytes - 1))];
+            _requestBytes += count;
+            Set(RequestConsumer, consumer + (uint)count);
+            moved = true;
+            if (_requestBytes == HeaderBytes && BinaryPrimitives.ReadUInt32LittleEndian(_request.AsSpan(12)) > MaxPayload)
+            {
+                Break("a message longer than 4 KiB");
+                return false;
+            }
+        }
+    }
+
+    private void Break(string why)
+    {
+        log.Guest("xenstore", $"domain {domain} is cut off: {why}");
+        Set(ErrorCode, ErrorRing);
+        _broken = true;
+    }
+
+    /// <returns>Something was sent.</returns>
+    private bool SendReply()
+    {
+        var (consumer, producer) = (Get(ResponseConsumer), Get(ResponseProducer));
+        var room = RingBytes - (producer - consumer);
+        if (room > RingBytes)
+        {
+            Break($"{producer - consumer} bytes in a ring of {RingBytes}");
+            return false;
+        }
+
+        var count = (int)Math.Min(room, (uint)(_replyBytes - _replySent));
+        for (var n = 0; n < count; n++) Page[Response + (int)((producer + (uint)n) & (RingBytes - 1))] = _reply[_replySent + n];
+        _replySent += count;
+        Set(ResponseProducer, producer + (uint)count);
+        return count > 0;
+    }
+
+    private void Answer()
+    {
+        var kind = (Kind)BinaryPrimitives.ReadUInt32LittleEndian(_request);
+        var payload = _request.AsSpan(HeaderBytes, (int)BinaryPrimitives.ReadUInt32LittleEndian(_request.AsSpan(12)));
+        byte[] reply;
+        try
+        {
+            reply = Carry(kind, payload);
+            if (reply.Length > MaxPayload) throw new StoreException("E2BIG");
+        }
+        catch (StoreException e)
+        {
+            kind = Kind.Error;
+            reply = Encoding.ASCII.GetBytes(e.Error + "\0");
+        }
+
+        _request.AsSpan(0, HeaderBytes).CopyTo(_reply);
+        BinaryPrimitives.WriteUInt32LittleEndian(_reply, (uint)kind);
+        BinaryPrimitives.WriteUInt32LittleEndian(_reply.AsSpan(12), (uint)reply.Length);
+        reply.CopyTo(_reply.AsSpan(HeaderBytes));
+        _replyBytes = HeaderBytes + reply.Length;
+        _replySent = 0;
+    }
+
+    /// <summary>Carries a request out.</summary>
+    /// <exception cref="StoreException">It is wrong, or not allowed.</exception>
+    private byte[] Carry(Kind kind, ReadOnlySpan<byte> payload)
+    {
+        // Transactions are refused, so that nobody takes single steps for one.
+        if (BinaryPrimitives.ReadUInt32LittleEndian(_request.AsSpan(8)) != 0) throw new StoreException("ENOENT");
+        switch (kind)
+        {
+            case Kind.Read:
+                return store.Read(domain, Path(payload));
+            case Kind.Directory:
+                return Join(store.List(domain, Path(payload)));
+            case Kind.GetPermissions:
+                return Join(Texts(store.Permissions(domain, Path(payload))));
+            case Kind.Write:
+                var end = payload.IndexOf((byte)0);
+                if (end < 0) throw new StoreException("EINVAL");
+                store.Write(domain, Path(payload[..(end + 1)]), payload[(end + 1)..]);
+                return Done();
+            case Kind.MakeDirectory:
+                store.MakeFolder(domain, Path(payload));
+                return Done();
+            case Kind.Remove:
+                store.Remove(domain, Path(payload));
+                return Done();
+            case Kind.SetPermissions:
+                var words = Words(payload);
+                if (words.Count < 2) throw new StoreException("EINVAL");
+                store.SetPermissions(domain, Absolute(words[0]), words.GetRange(1, words.Count - 1).ConvertAll(Permission));
+                return Done();
+            case Kind.GetDomainPath:
+                return Encoding.ASCII.GetBytes($"/local/domain/{Number(payload)}\0");
+            case Kind.IsIntroduced:
+                return Encoding.ASCII.GetBytes(Number(payload) == domain ? "T\0" : "F\0");
+            case Kind.ResetWatches:
+                return Done();
+            default:
+                throw new StoreException("ENOSYS");
+        }
+    }
+
+    private static byte[] Done() => "OK\0"u8.ToArray();
+
+    private string Path(ReadOnlySpan<byte> payload) => Absolute(Words(payload) is [var path] ? path : throw new StoreException("EINVAL"));
+
+    /// <summary>Paths without a slash are below the domain's own node.</summary>
+    private string Absolute(string path) => path.StartsWith('/') ? path : $"/local/domain/{domain}/{path}";
+
+    /// <summary>Texts that each end in a zero.</summary>
+    private static List<string> Words(ReadOnlySpan<byte> payload)
+    {
+        if (payload.IsEmpty || payload[^1] != 0) throw new StoreException("EINVAL");
+        return [.. Encoding.Latin1.GetString(payload[..^1]).Split('\0')];
+    }
+
+    private static int Number(ReadOnlySpan<byte> payload) =>
+        Words(payload) is [var text] && int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : throw new StoreException("EINVAL");
+
+    private static StorePermission Permission(string text) =>
+        text.Length > 1 && text[0] is 'n' or 'r' or 'w' or 'b' && ushort.TryParse(text.AsSpan(1), NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+            ? new StorePermission(text[0], number)
+            : throw new StoreException("EINVAL");
+
+    private static IEnumerable<string> Texts(IEnumerable<StorePermission> permissions)
+    {
+        foreach (var permission in permissions) yield return permission.ToString();
+    }
+
+    private static byte[] Join(IEnumerable<string> words)
+    {
+        var text = new StringBuilder();
+        foreach (var word in words) text.Append(word).Append('\0');
+        return Encoding.ASCII.GetBytes(text.ToString());
+    }
+}
