@@ -14,6 +14,7 @@ for framework in net10.0 net9.0; do
   fi
   cp "$work/log" "$work/log.$framework"; rm -rf "$work/out" "$work/artifacts"
 done
+grep -hE 'error (CS|IL)' "$work"/log.net* | sort -u | grep . && { echo "the sources do not build for every framework"; exit 1; }
 echo "cannot be built natively here:"; grep -hE 'error' "$work"/log.net* | sort -u | head -5
 publish --self-contained false -p:PublishSingleFile=true || { cat "$work/log"; exit 1; }
 install -m755 "$work/out/xendm" "$out/xendm" && echo "published with the JIT (needs the .NET runtime, starts slower): $out/xendm"

@@ -449,8 +449,9 @@ internal sealed class GdbCommands(IDebugTarget target, Func<string, string?> mon
 
     private static void Hex(ArrayBufferWriter<byte> reply, ReadOnlySpan<byte> data)
     {
-        Convert.TryToHexStringLower(data, reply.GetSpan(data.Length * 2), out var written);
-        reply.Advance(written);
+        var text = reply.GetSpan(data.Length * 2);
+        for (var n = 0; n < data.Length; n++) data[n].TryFormat(text[(2 * n)..], out _, "x2");
+        reply.Advance(data.Length * 2);
     }
 
     private static void Number(ArrayBufferWriter<byte> reply, ulong value)

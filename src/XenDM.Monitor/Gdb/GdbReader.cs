@@ -1,5 +1,5 @@
 using System;
-using System.Buffers;
+using System.Buffers.Text;
 using System.Globalization;
 
 namespace XenDM.Monitor.Gdb;
@@ -57,7 +57,9 @@ internal ref struct GdbReader(ReadOnlySpan<byte> text)
     /// <summary>Fills a buffer from two digits a byte.</summary>
     public bool TryBytes(scoped Span<byte> data)
     {
-        if (Rest.Length < data.Length * 2 || Convert.FromHexString(Rest[..(data.Length * 2)], data, out _, out _) != OperationStatus.Done) return false;
+        if (Rest.Length < data.Length * 2) return false;
+        for (var n = 0; n < data.Length; n++)
+            if (!Utf8Parser.TryParse(Rest.Slice(2 * n, 2), out data[n], out var digits, 'x') || digits != 2) return false;
         Rest = Rest[(data.Length * 2)..];
         return true;
     }
