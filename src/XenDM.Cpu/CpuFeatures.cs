@@ -64,7 +64,7 @@ public sealed class CpuFeatures
             _leaf7B = FsGsBase | Smep | Smap | Erms | Invpcid | Rdseed | Adx;
             _leaf7C = Umip;
             _ext1C |= 1 << 5;
-            if (System.Runtime.Intrinsics.X86.Avx2.IsSupported && System.Runtime.Intrinsics.X86.Fma.IsSupported && System.Runtime.Intrinsics.X86.Bmi2.IsSupported)
+            if (HostHasAvx())
             {
                 HasAvx = true;
                 _leaf1C |= Avx | F16c | Fma;
@@ -76,6 +76,20 @@ public sealed class CpuFeatures
         if (model >= CpuModel.I686) cr4 |= Control.Cr4Pae | Control.Cr4Pge | Control.Cr4Pce | Control.Cr4OsFxsr | Control.Cr4OsXmmExcpt;
         if (model >= CpuModel.V3) cr4 |= Control.Cr4Umip | Control.Cr4FsGsBase | Control.Cr4OsXsave | Control.Cr4Smep | Control.Cr4Smap | (Has64 ? Control.Cr4Pcide : 0);
         Cr4Mask = cr4;
+    }
+
+    /// <summary>
+    /// AVX2, FMA, F16C, BMI1 and BMI2 on the host, with an operating system that keeps the upper halves. Asked of the CPU itself: what
+    /// <c>Avx2.IsSupported</c> says is, in a program compiled ahead of time, what the compiler was allowed to use.
+    /// </summary>
+    public static bool HostHasAvx()
+    {
+        if (!X86Base.IsSupported || X86Base.CpuId(0, 0).Eax < 0xd) return false;
+        var basic = (uint)X86Base.CpuId(1, 0).Ecx;
+        var extended = (uint)X86Base.CpuId(7, 0).Ebx;
+        const uint Needed1 = OsXsave | Avx | F16c | Fma, Needed7 = Bmi1 | Avx2 | Bmi2;
+        // Leaf 0xd tells the size of the state that the system has switched on: 832 bytes with the upper halves.
+        return (basic & Needed1) == Needed1 && (extended & Needed7) == Needed7 && X86Base.CpuId(0xd, 0).Ebx >= (int)XsaveBytes(4);
     }
 
     private static bool Aes_ => System.Runtime.Intrinsics.X86.Aes.IsSupported;
