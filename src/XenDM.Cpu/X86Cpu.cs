@@ -146,7 +146,7 @@ public sealed unsafe class X86Cpu : IDisposable
 
         c->Seg[Segment.Cs].Selector = 0xf000;
         c->Seg[Segment.Cs].Base = 0xffff_0000;
-        c->Seg[Segment.None] = new Segment { Limit = uint.MaxValue, ReadMax = uint.MaxValue, WriteMax = uint.MaxValue, Access = 0xc093 };
+        c->Seg[Segment.None] = new Segment { Limit = uint.MaxValue, ReadEnd = 1ul << 32, WriteEnd = 1ul << 32, Access = 0xc093 };
         c->Seg[Segment.Ldt] = new Segment { Limit = 0xffff, Access = 0x82 };
         c->Seg[Segment.Tr] = new Segment { Limit = 0xffff, Access = 0x8b };
         c->Rip = 0xfff0;

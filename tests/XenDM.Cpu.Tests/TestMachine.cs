@@ -55,7 +55,7 @@ internal sealed unsafe class TestMachine : ICpuBus, IDisposable
         c->Cr0 = 0x8000_0031;
         c->Xcr0 = 7;
         for (var s = 0; s < 6; s++)
-            c->Seg[s] = new Segment { Selector = s == Segment.Cs ? (ushort)8 : (ushort)16, Limit = uint.MaxValue, ReadMax = uint.MaxValue, WriteMax = uint.MaxValue, Access = s == Segment.Cs ? (ushort)0xa09b : (ushort)0xc093 };
+            c->Seg[s] = new Segment { Selector = s == Segment.Cs ? (ushort)8 : (ushort)16, Limit = uint.MaxValue, Access = s == Segment.Cs ? (ushort)0xa09b : (ushort)0xc093 };
         c->Rip = rip;
         c->Mode = 2 | CpuState.ModeStack32;
         Cpu.Refresh();

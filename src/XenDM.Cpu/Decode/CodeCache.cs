@@ -17,6 +17,7 @@ public sealed unsafe class CodeCache : IDisposable
 {
     private const int MaxInstructions = 64;
     private const int HashBits = 16;
+    private const int MaxLength = 15;
     private const nuint ArenaBytes = 192u << 20;
 
     /// <summary>What one block may take at most, so that a check before it is enough.</summary>
@@ -109,6 +110,7 @@ public sealed unsafe class CodeCache : IDisposable
         while (count < MaxInstructions && !ended)
         {
             if (_window.Position >= inPage && count > 0) break;
+            var start = _window.Position;
             decoder.Decode(out var i);
             if (i.IsInvalid && decoder.LastError == DecoderError.NoMoreBytes)
             {
@@ -116,6 +118,13 @@ public sealed unsafe class CodeCache : IDisposable
                 if (second == ulong.MaxValue && _window.AtPageEnd(inPage))
                 {
                     needsSecond = true;
+                    return null;
+                }
+
+                if (_window.IsLimited)
+                {
+                    // Not kept: another segment may reach further.
+                    Exits.Protection(c, null);
                     return null;
                 }
             }
@@ -130,6 +139,7 @@ public sealed unsafe class CodeCache : IDisposable
             length += Math.Max(1, i.Length);
             op->NextIp = (ushort)length;
             ended = _translator.Translate(in i, op, ip, mode);
+            if (i.IsInvalid && _window.Position - start >= MaxLength) op->Handler = &TooLong;
             count++;
             if (i.IsInvalid) ended = true;
             if (second != ulong.MaxValue) break;
@@ -166,6 +176,9 @@ public sealed unsafe class CodeCache : IDisposable
         Decoded++;
         return block;
     }
+
+    /// <summary>More than 15 bytes (SDM 3, 6.15, interrupt 13).</summary>
+    private static Op* TooLong(CpuState* c, Op* op) => Exits.Protection(c, op);
 
     private void Register(Block* block, ulong physical, int bytes)
     {
@@ -263,6 +276,7 @@ public sealed unsafe class CodeCache : IDisposable
         public void Load(CpuState* c, ulong physical, byte* host, int inPage, ulong second)
         {
             Position = 0;
+            IsLimited = false;
             if (host != null)
             {
                 new ReadOnlySpan<byte>(host, inPage).CopyTo(_copy);
@@ -279,7 +293,14 @@ public sealed unsafe class CodeCache : IDisposable
             _length += 15;
         }
 
-        public void Limit(int bytes) => _length = Math.Min(_length, bytes);
+        /// <summary>The segment ends before the bytes that are there.</summary>
+        public bool IsLimited { get; private set; }
+
+        public void Limit(int bytes)
+        {
+            IsLimited = bytes < _length;
+            _length = Math.Min(_length, bytes);
+        }
 
         public bool AtPageEnd(int inPage) => _length >= inPage && Position >= inPage;
 

@@ -61,7 +61,7 @@ internal static unsafe class Address
     {
         var s = CpuState.SegmentAt(c, segment);
         linear = (uint)(s->Base + offset);
-        return (ulong)offset + (ulong)(size - 1) <= (write ? s->WriteMax : s->ReadMax) || SegmentedSlow(c, op, offset, segment, size, write);
+        return (ulong)offset + (ulong)size <= (write ? s->WriteEnd : s->ReadEnd) || SegmentedSlow(c, op, offset, segment, size, write);
     }
 
     private static bool SegmentedSlow(CpuState* c, Op* op, uint offset, int segment, int size, bool write)
@@ -89,7 +89,7 @@ internal static unsafe class Address
         var up = s.Is(Segment.Code) || !s.Is(Segment.ExpandDown);
         var usable = s.Is(Segment.Present | Segment.NonSystem) && up;
         var code = s.Is(Segment.Code);
-        s.ReadMax = usable && (!code || s.Is(Segment.Writable)) ? s.Limit : 0;
-        s.WriteMax = usable && !code && s.Is(Segment.Writable) ? s.Limit : 0;
+        s.ReadEnd = usable && (!code || s.Is(Segment.Writable)) ? s.Limit + 1ul : 0;
+        s.WriteEnd = usable && !code && s.Is(Segment.Writable) ? s.Limit + 1ul : 0;
     }
 }

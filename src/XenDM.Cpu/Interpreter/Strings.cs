@@ -71,9 +71,9 @@ internal static unsafe class Strings
     {
         if (op->Aux <= Operands.Long32) return op->Aux == Operands.Long ? long.MaxValue : (long)((0x1_0000_0000 - (address & 0xffff_ffff)) / (ulong)size);
         ref var s = ref c->Seg[segment];
-        ulong max = write ? s.WriteMax : s.ReadMax;
-        if (op->Aux == Operands.Seg16) max = Math.Min(max, 0xffff);
-        return address + (ulong)size - 1 > max ? 0 : (long)((max + 1 - address) / (ulong)size);
+        var end = write ? s.WriteEnd : s.ReadEnd;
+        if (op->Aux == Operands.Seg16) end = Math.Min(end, 0x10000);
+        return address + (ulong)size > end ? 0 : (long)((end - address) / (ulong)size);
     }
 
     public static Op* Movs(CpuState* c, Op* op)

@@ -179,13 +179,13 @@ public struct Segment
     /// <summary>In bytes, granularity applied.</summary>
     public uint Limit;
 
-    /// <summary>Highest last byte of an access that needs no further check; 0 where every access needs one.</summary>
-    public uint ReadMax, WriteMax;
-
     public ushort Selector;
 
     /// <summary>Bits 7:0 type, S, DPL, P; bits 15:12 AVL, L, D/B, G; bits 11:8 zero (as in VMX access rights).</summary>
     public ushort Access;
+
+    /// <summary>Accesses that end at or before it need no further check; 0 where every access needs one.</summary>
+    public ulong ReadEnd, WriteEnd;
 
     public const int Es = 0, Cs = 1, Ss = 2, Ds = 3, Fs = 4, Gs = 5, None = 6, Ldt = 7, Tr = 8;
     public const ushort Present = 0x80, NonSystem = 0x10, Code = 0x08, Writable = 0x02, ExpandDown = 0x04, Long = 0x2000, Big = 0x4000, Granular = 0x8000, Accessed = 1, Conforming = 4;
