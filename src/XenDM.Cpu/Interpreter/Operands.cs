@@ -125,7 +125,7 @@ internal static unsafe class Operands
     /// <summary>Pushes on the stack in its width.</summary>
     public static bool Push(CpuState* c, Op* op, int size, ulong value)
     {
-        if ((c->Mode & 3) == 2) return size == 8 ? Stack64.Push<ulong>(c, op, value) : Stack64.Push<ushort>(c, op, value);
+        if ((c->Mode & 3) == 2) return size == 8 ? Stack64.Push<ulong>(c, op, value) : size == 4 ? Stack64.Push<uint>(c, op, value) : Stack64.Push<ushort>(c, op, value);
         return (c->Mode & CpuState.ModeStack32) != 0
             ? size == 4 ? Stack32.Push<uint>(c, op, value) : Stack32.Push<ushort>(c, op, value)
             : size == 4 ? Stack16.Push<uint>(c, op, value) : Stack16.Push<ushort>(c, op, value);

@@ -57,9 +57,7 @@ internal static unsafe class FarTransfers
         {
             if (!Segmentation.CheckCode(c, op, selector, descriptor)) return null;
             if (!Segmentation.IpFits(c, descriptor, ip)) return Exits.Protection(c, op);
-            if (call && !PushReturn(c, op, size)) return null;
-            if (!Segmentation.SetCs(c, op, selector, descriptor, at, c->Cpl)) return null;
-            return Exits.To(c, op, ip);
+            return SameLevel(c, op, selector, descriptor, at, ip, size, call);
         }
 
         var type = (int)(descriptor >> 40) & 0x1f;
@@ -96,13 +94,14 @@ internal static unsafe class FarTransfers
         return Exits.To(c, op, c->Rip);
     }
 
-    private static bool PushReturn(CpuState* c, Op* op, int size)
+    /// <summary>To code that runs at the present level; the stack pointer moves when nothing can fault any more.</summary>
+    private static Op* SameLevel(CpuState* c, Op* op, uint selector, ulong code, ulong at, ulong ip, int size, bool call)
     {
-        var saved = c->R[4];
-        if (!Operands.Push(c, op, size, c->Seg[Segment.Cs].Selector)) return false;
-        if (Operands.Push(c, op, size, Exits.NextIp(c, op) & Operands.Mask(size))) return true;
-        c->R[4] = saved;
-        return false;
+        var writer = new StackWriter(c, op, in c->Seg[Segment.Ss], c->R[4], c->Cpl, false);
+        if (call && !(writer.Push(size, c->Seg[Segment.Cs].Selector) && writer.Push(size, Exits.NextIp(c, op) & Operands.Mask(size)))) return null;
+        if (!Segmentation.SetCs(c, op, selector, code, at, c->Cpl)) return null;
+        if (call) Operands.SetStackPointer(c, writer.Pointer);
+        return Exits.To(c, op, ip);
     }
 
     private static Op* ThroughGate(CpuState* c, Op* op, uint gateSelector, ulong gate, ulong gateAt, int size, bool call)
@@ -112,6 +111,7 @@ internal static unsafe class FarTransfers
         var longMode = Segmentation.IsLong(c);
         if (longMode)
         {
+            if ((gateSelector & 0xfff8) + 15 > ((gateSelector & 4) != 0 ? c->Seg[Segment.Ldt].Limit : c->GdtLimit)) return Exits.Protection(c, op, Segmentation.Error(gateSelector));
             if (!Memory.SystemRead(c, op, gateAt + 8, 8, out var upper)) return null;
             // The type field of the upper half must be zero (SDM 3, 5.8.3.1).
             if (((upper >> 40) & 0x1f) != 0) return Exits.Protection(c, op, Segmentation.Error(gateSelector));
@@ -133,14 +133,13 @@ internal static unsafe class FarTransfers
         if (!Segmentation.IpFits(c, code, ip)) return Exits.Protection(c, op);
         if (!call || (access & Segment.Conforming) != 0 || dpl == c->Cpl)
         {
-            if (call && !PushReturn(c, op, size)) return null;
-            return Segmentation.SetCs(c, op, selector, code, at, c->Cpl) ? Exits.To(c, op, ip) : null;
+            return SameLevel(c, op, selector, code, at, ip, size, call);
         }
 
         // To an inner level: the new stack comes from the task state, parameters are copied.
         if (!Interrupts.InnerStack(c, op, dpl, 0, out var stack, out var stackSelector, out var pointer, 0)) return null;
         var parameters = longMode ? 0 : (int)(gate >> 32) & 31;
-        var writer = new StackWriter(c, op, in stack, pointer, dpl);
+        var writer = new StackWriter(c, op, in stack, pointer, dpl, true);
         var ok = writer.Push(size, c->Seg[Segment.Ss].Selector) && writer.Push(size, c->R[4] & Operands.Mask(size));
         for (var n = parameters - 1; ok && n >= 0; n--)
             ok = Operands.Peek(c, op, size, n * size, out var value) && writer.Push(size, value);
@@ -293,9 +292,9 @@ internal static unsafe class FarTransfers
         if (!CheckReturnCode(c, op, selector, ip, out var code, out var at)) return null;
         var rpl = (int)selector & 3;
         var cpl = c->Cpl;
-        if (rpl > cpl || size == 8)
+        if (rpl > cpl || Segmentation.Is64(c))
         {
-            // 64-bit IRET always pops the stack pointer.
+            // In 64-bit mode the stack pointer is always popped (SDM 3, 6.14.3).
             if (!Operands.Peek(c, op, size, 3 * size, out var pointer) || !Operands.Peek(c, op, size, 4 * size, out raw)) return null;
             if (rpl > cpl)
             {
@@ -383,7 +382,9 @@ internal static unsafe class FarTransfers
         Operands.MoveStack(c, 3 * size);
         Segmentation.LoadReal(c, Segment.Cs, (uint)selector & 0xffff);
         Segmentation.UpdateMode(c);
+        var keep = c->Eflags & (Flags.Vif | Flags.Vip);
         LoadFlags(c, flags, size, 0);
+        c->Eflags = (c->Eflags & ~(Flags.Vif | Flags.Vip)) | keep;
         return Exits.To(c, op, ip);
     }
 
@@ -417,6 +418,7 @@ internal static unsafe class FarTransfers
         Flags.SetArithmetic(c, flags & Flags.Arithmetic);
         c->Eflags = (c->Eflags & ~mask) | (flags & mask);
         DropResume(c);
+        Segmentation.UpdateTlb(c);
         X86Cpu.Of(c).FlagsChanged();
     }
 
@@ -425,6 +427,7 @@ internal static unsafe class FarTransfers
         var v = stackalloc ulong[6];
         for (var n = 0; n < 6; n++)
             if (!Operands.Peek(c, op, 4, 12 + (n * 4), out v[n])) return null;
+        if (ip > 0xffff) return Exits.Protection(c, op);
         c->Eflags = (flags & (Flags.Tf | Flags.If | Flags.Df | Flags.Iopl | Flags.Nt | Flags.Rf | Flags.Vm | Flags.Ac | Flags.Vif | Flags.Vip | Flags.Id)) | 2;
         Flags.SetArithmetic(c, flags & Flags.Arithmetic);
         DropResume(c);
@@ -438,6 +441,6 @@ internal static unsafe class FarTransfers
         c->R[4] = (uint)v[0];
         Segmentation.UpdateMode(c);
         X86Cpu.Of(c).FlagsChanged();
-        return Exits.To(c, op, (ushort)ip);
+        return Exits.To(c, op, ip);
     }
 }

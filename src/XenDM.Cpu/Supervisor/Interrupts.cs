@@ -26,9 +26,12 @@ internal unsafe ref struct StackWriter
     private readonly Segment _stack;
     private readonly bool _user;
     private readonly uint _ext;
+    private readonly uint _error;
 
-    public StackWriter(CpuState* c, Op* op, in Segment stack, ulong pointer, int cpl, uint ext = 0)
+    /// <param name="switched">The stack is a new one, which error codes name.</param>
+    public StackWriter(CpuState* c, Op* op, in Segment stack, ulong pointer, int cpl, bool switched, uint ext = 0)
     {
+        _error = (switched ? stack.Selector & 0xfffcu : 0) | ext;
         _c = c;
         _op = op;
         _stack = stack;
@@ -41,7 +44,7 @@ internal unsafe ref struct StackWriter
 
     public bool Push(int size, ulong value)
     {
-        var longMode = Segmentation.IsLong(_c) && size == 8;
+        var longMode = Segmentation.IsLong(_c) && (size == 8 || Segmentation.Is64(_c));
         var top = Pointer - (ulong)size;
         ulong linear;
         if (longMode)
@@ -59,7 +62,7 @@ internal unsafe ref struct StackWriter
             var offset = _stack.Is(Segment.Big) ? (uint)top : (ushort)top;
             if (!Address.Allows(in _stack, offset, size, true))
             {
-                Exits.Raise(_c, _op, Vectors.Ss, (_stack.Selector & 0xfffcu) | _ext);
+                Exits.Raise(_c, _op, Vectors.Ss, _error);
                 return false;
             }
 
@@ -113,7 +116,7 @@ internal static unsafe class Interrupts
     private static bool PushThree(CpuState* c)
     {
         ref var stack = ref c->Seg[Segment.Ss];
-        var writer = new StackWriter(c, null, in stack, c->R[4], c->Cpl);
+        var writer = new StackWriter(c, null, in stack, c->R[4], c->Cpl, false);
         var flags = Flags.Get(c);
         // With VME below IOPL 3 the program sees VIF as IF, and IOPL 3.
         if (Segmentation.IsV86(c) && ((flags >> 12) & 3) < 3) flags = (flags & ~Flags.If) | ((flags & Flags.Vif) != 0 ? Flags.If : 0) | Flags.Iopl;
@@ -175,7 +178,7 @@ internal static unsafe class Interrupts
         var pointer = c->R[4];
         var inner = cpl < c->Cpl;
         if (inner && !InnerStack(c, null, cpl, ext, out stack, out stackSelector, out pointer, 0)) return false;
-        var writer = new StackWriter(c, null, in stack, pointer, cpl, ext);
+        var writer = new StackWriter(c, null, in stack, pointer, cpl, inner, ext);
         if (v86)
         {
             if (!writer.Push(size, c->Seg[Segment.Gs].Selector) || !writer.Push(size, c->Seg[Segment.Fs].Selector) ||
@@ -295,7 +298,7 @@ internal static unsafe class Interrupts
         }
 
         pointer &= ~15ul;
-        var writer = new StackWriter(c, null, in stack, pointer, cpl, ext);
+        var writer = new StackWriter(c, null, in stack, pointer, cpl, inner, ext);
         if (!writer.Push(8, c->Seg[Segment.Ss].Selector) || !writer.Push(8, c->R[4]) || !writer.Push(8, Saved(c, kind, vector)) ||
             !writer.Push(8, c->Seg[Segment.Cs].Selector) || !writer.Push(8, c->Rip) || (hasError && !writer.Push(8, error))) return false;
         if (!Segmentation.MarkAccessed(c, null, ref code, codeAt)) return false;
