@@ -554,6 +554,8 @@ public sealed unsafe class X86Cpu : IDisposable
             ClearTlb();
         }
 
+        new Span<ulong>(_c->LargePages, 8).Clear();
+        _c->GiantPages = 0;
         _c->TlbGeneration = _generation;
         NextJumpGeneration();
     }
@@ -576,6 +578,12 @@ public sealed unsafe class X86Cpu : IDisposable
 
     internal void InvalidatePage(ulong linear)
     {
+        if (Memory.MayBeLarge(_c, linear))
+        {
+            FlushTlb();
+            return;
+        }
+
         for (var kind = 0; kind < 3; kind++)
         {
             var line = Memory.Line(_c->Tlbs + (kind * CpuState.TlbEntries), linear);

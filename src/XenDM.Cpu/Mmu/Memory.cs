@@ -104,15 +104,15 @@ internal static unsafe class Memory
     }
 
     /// <summary>An access of the CPU itself to a descriptor table, a task or a stack of inner privilege.</summary>
-    public static bool SystemRead(CpuState* c, Op* op, ulong linear, int size, out ulong value) => ReadAs(c, op, Wrap(c, linear), size, false, out value);
+    public static bool SystemRead(CpuState* c, Op* op, ulong linear, int size, out ulong value) => ReadAs(c, op, Wrap(c, linear), size, false, out value, true);
 
     /// <inheritdoc cref="SystemRead"/>
-    public static bool SystemWrite(CpuState* c, Op* op, ulong linear, int size, ulong value) => WriteAs(c, op, Wrap(c, linear), size, false, value);
+    public static bool SystemWrite(CpuState* c, Op* op, ulong linear, int size, ulong value) => WriteAs(c, op, Wrap(c, linear), size, false, value, true);
 
-    public static bool ReadAs(CpuState* c, Op* op, ulong linear, int size, bool user, out ulong value)
+    public static bool ReadAs(CpuState* c, Op* op, ulong linear, int size, bool user, out ulong value, bool system = false)
     {
         value = 0;
-        if (!Resolve(c, op, linear, Access.Read, user, out var physical)) return false;
+        if (!Resolve(c, op, linear, Access.Read, user, out var physical, system)) return false;
         if (SamePage(linear, size))
         {
             value = ReadPhysical(c, physical, size);
@@ -120,16 +120,16 @@ internal static unsafe class Memory
         else
         {
             var first = (int)(0x1000 - (linear & 0xfff));
-            if (!Resolve(c, op, Wrap(c, linear + (ulong)first), Access.Read, user, out var second)) return false;
+            if (!Resolve(c, op, Wrap(c, linear + (ulong)first), Access.Read, user, out var second, system)) return false;
             for (var i = 0; i < size; i++) value |= ReadPhysical(c, i < first ? physical + (ulong)i : second + (ulong)(i - first), 1) << (i * 8);
         }
 
         return !X86Cpu.HasWatchpoints(c) || X86Cpu.Of(c).Watch(linear, size, false);
     }
 
-    public static bool WriteAs(CpuState* c, Op* op, ulong linear, int size, bool user, ulong value)
+    public static bool WriteAs(CpuState* c, Op* op, ulong linear, int size, bool user, ulong value, bool system = false)
     {
-        if (!Resolve(c, op, linear, Access.Write, user, out var physical)) return false;
+        if (!Resolve(c, op, linear, Access.Write, user, out var physical, system)) return false;
         if (SamePage(linear, size))
         {
             WritePhysical(c, physical, size, value);
@@ -137,7 +137,7 @@ internal static unsafe class Memory
         else
         {
             var first = (int)(0x1000 - (linear & 0xfff));
-            if (!Resolve(c, op, Wrap(c, linear + (ulong)first), Access.Write, user, out var second)) return false;
+            if (!Resolve(c, op, Wrap(c, linear + (ulong)first), Access.Write, user, out var second, system)) return false;
             for (var i = 0; i < size; i++) WritePhysical(c, i < first ? physical + (ulong)i : second + (ulong)(i - first), 1, (byte)(value >> (i * 8)));
         }
 
@@ -231,10 +231,10 @@ internal static unsafe class Memory
     }
 
     /// <summary>Translates through the TLB or the page tables and fills the TLB.</summary>
-    public static bool Resolve(CpuState* c, Op* op, ulong linear, Access access, bool user, out ulong physical)
+    /// <param name="system">The CPU's own access to a table, which obeys SMAP whatever AC says (SDM 3, 4.6.1).</param>
+    public static bool Resolve(CpuState* c, Op* op, ulong linear, Access access, bool user, out ulong physical, bool system = false)
     {
-        // The CPU's own accesses obey SMAP whatever AC says (SDM 3, 4.6.1).
-        var kind = user ? 0 : c->Cpl == 3 || c->Tlb == c->Tlbs + CpuState.TlbEntries ? 1 : 2;
+        var kind = user ? 0 : (system && (c->Cr4 & Control.Cr4Smap) != 0) || c->Cpl == 3 || c->Tlb == c->Tlbs + CpuState.TlbEntries ? 1 : 2;
         var smap = kind == 1 && (c->Cr4 & Control.Cr4Smap) != 0;
         var line = Line(c->Tlbs + (kind * CpuState.TlbEntries), linear);
         var tag = (linear & ~0xffful) | c->TlbGeneration;
@@ -252,6 +252,7 @@ internal static unsafe class Memory
 
         var entry = Page(c, physical);
         if (entry == 0) return true;
+        if (rights > PageWalk.MayWrite) NoteLarge(c, linear, rights);
         var watched = X86Cpu.HasWatchpoints(c);
         line->Addend = (nint)((entry & ~PhysicalMap.FlagBits) - (linear & ~0xffful));
         line->Physical = physical & ~0xffful;
@@ -259,4 +260,15 @@ internal static unsafe class Memory
         line->WriteTag = !watched && (rights & PageWalk.MayWrite) != 0 && (entry & PhysicalMap.Writable) != 0 && !IsCode(c, physical) ? tag : TlbEntry.NoTag;
         return true;
     }
+
+    /// <summary>The TLB holds pieces of a large page: INVLPG within it has to find them all (<see cref="CpuState.LargePages"/>).</summary>
+    private static void NoteLarge(CpuState* c, ulong linear, uint rights)
+    {
+        if ((rights & PageWalk.IsGiant) != 0) c->GiantPages |= 1ul << (int)(linear >> 30);
+        else c->LargePages[(linear >> 27) & 7] |= 1ul << (int)(linear >> 21);
+    }
+
+    /// <summary>Whether a piece of a large page around an address may be in the TLB. 4 MiB pages are two of 2 MiB.</summary>
+    public static bool MayBeLarge(CpuState* c, ulong linear) =>
+        ((c->LargePages[(linear >> 27) & 7] >> ((int)(linear >> 21) & 62)) & 3) != 0 || ((c->GiantPages >> ((int)(linear >> 30) & 63)) & 1) != 0;
 }

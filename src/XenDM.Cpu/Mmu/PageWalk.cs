@@ -26,10 +26,13 @@ internal static unsafe class PageWalk
     /// <summary>Of a page: writable and dirty, so that writes need no walk any more.</summary>
     public const uint MayWrite = 1;
 
+    /// <summary>Of a page: 2 or 4 MiB, or 1 GiB.</summary>
+    public const uint IsLarge = 2, IsGiant = 4;
+
     /// <param name="user">The access is made with user rights.</param>
     /// <param name="smap">Supervisor data accesses to user pages fail.</param>
     /// <param name="physical">Address of the byte.</param>
-    /// <param name="rights"><see cref="MayWrite"/>.</param>
+    /// <param name="rights"><see cref="MayWrite"/>, <see cref="IsLarge"/>, <see cref="IsGiant"/>.</param>
     /// <param name="error">Error code of the page fault.</param>
     /// <param name="quiet">A debugger looks: accessed and dirty bits stay.</param>
     public static bool Translate(CpuState* c, ulong linear, Access access, bool user, bool smap, out ulong physical, out uint rights, out uint error, bool quiet = false)
@@ -99,6 +102,7 @@ internal static unsafe class PageWalk
             for (var n = 0; n < visited && !quiet; n++)
                 if ((*upper[n] & Accessed) == 0) *upper[n] |= Accessed;
             SetAccessed(slot, entry, access, quiet, ref rights);
+            if (level > 1) rights |= level == 2 ? IsLarge : IsGiant;
             var offsetMask = (1ul << shift) - 1;
             physical = (entry & AddressBits & ~offsetMask) | (linear & offsetMask);
             return true;
@@ -136,6 +140,7 @@ internal static unsafe class PageWalk
             physical = (entry & 0xffff_f000) | (linear & 0xfff);
         }
 
+        if (directory == null) rights |= IsLarge;
         if (!Allowed(c, rightsMask, false, access, user, smap, ref rights))
         {
             error |= ErrorPresent;

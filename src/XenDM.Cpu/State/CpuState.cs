@@ -125,6 +125,12 @@ public unsafe struct CpuState
     /// <summary>Not 0 while a debugger watches memory.</summary>
     public int Debugged;
 
+    /// <summary>2 MiB regions, by address bits 29:21, that the TLB may hold pieces of large pages of.</summary>
+    public fixed ulong LargePages[8];
+
+    /// <summary>The same for pages of 1 GiB, by bits 35:30.</summary>
+    public ulong GiantPages;
+
     // What the host's units load and store has to be aligned: it follows the structure in the same piece of memory.
     public const int FxOffset = 4096, YmmOffset = 4608, StageOffset = 5120, Bytes = 8192;
 

@@ -49,7 +49,8 @@ internal static unsafe class Tasks
             if (!Memory.SystemRead(c, op, newBase + (ulong)offset, size, out v[n])) return false;
         }
 
-        if (!Memory.Probe(c, op, old.Base + (oldWide ? 0x20u : 0xeu), 1, Access.Write) && c->Cpl != 3) return false;
+        var (first, last) = oldWide ? (0x20u, 0x5fu) : (0xeu, 0x29u);
+        if (!Memory.Resolve(c, op, Memory.Wrap(c, old.Base + first), Access.Write, false, out _) || !Memory.Resolve(c, op, Memory.Wrap(c, old.Base + last), Access.Write, false, out _)) return false;
         var flags = Flags.Get(c);
         if (kind == Kind.Return) flags &= ~Flags.Nt;
         if (!SaveTask(c, op, old.Base, oldWide, flags, next)) return false;
@@ -62,6 +63,13 @@ internal static unsafe class Tasks
         // Committed: faults from here on belong to the new task.
         c->Seg[Segment.Tr] = Segmentation.Make(selector, descriptor | BusyBit);
         c->Cr0 |= Control.Cr0Ts;
+        // Local breakpoints end with the task (SDM 3, 18.2.4).
+        if ((c->Dr[7] & 0x155) != 0)
+        {
+            c->Dr[7] &= ~0x155ul;
+            X86Cpu.Of(c).DebugChanged();
+        }
+
         uint newFlags;
         ulong ip;
         if (wide)
