@@ -23,6 +23,7 @@ command -v as >/dev/null || want+=(binutils)
 [ -e /usr/include/xendevicemodel.h ] || want+=(libxen-dev)
 [ -e /usr/share/seabios/bios-256k.bin ] || want+=(seabios)
 command -v gdb >/dev/null || want+=(gdb)
+command -v cpio >/dev/null || want+=(cpio)
 command -v cc >/dev/null || want+=(gcc libc6-dev)
 if [ ${#want[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -40,7 +41,7 @@ if dotnet format XenDM.sln --verify-no-changes --no-restore >"$out/format.log" 2
 
 note "tests"
 dotnet test XenDM.sln --no-build -v q --logger "console;verbosity=minimal" >"$out/test.log" 2>&1 || true
-grep -E 'FAIL|SKIP|Error Message|Assert' "$out/test.log" | head -60
+grep -E 'FAIL|SKIP|Error Message|Assert|Expected|Actual' "$out/test.log" | head -60
 runs=$(grep -cE '^(Passed|Failed|Skipped)!' "$out/test.log")
 count() { grep -oE "$1: +[0-9]+" "$out/test.log" | awk '{n += $2} END {print n + 0}'; }
 passed=$((passed + $(count Passed))); failed=$((failed + $(count Failed))); skipped=$((skipped + $(count Skipped)))

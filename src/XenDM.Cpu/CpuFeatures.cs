@@ -31,6 +31,9 @@ public sealed class CpuFeatures
 
     private const uint Umip = 1 << 2;
 
+    // Leaf 7 EDX: what an interpreter, which never speculates, has to say about itself, so that guests leave their costly precautions out.
+    private const uint SpecCtrl = 1 << 26, ArchCapabilities = 1 << 29;
+
     private readonly uint _leaf1D, _leaf1C, _leaf7B, _leaf7C, _ext1D, _ext1C;
 
     /// <param name="cpus">vCPUs of the machine, for the topology leaves.</param>
@@ -147,7 +150,7 @@ public sealed class CpuFeatures
             case 6:
                 return (4, 0, 0, 0); // the APIC timer runs on in deep sleep
             case 7:
-                return subleaf == 0 ? (0u, _leaf7B, _leaf7C, 0u) : (0u, 0u, 0u, 0u);
+                return subleaf == 0 ? (0u, _leaf7B, _leaf7C, SpecCtrl | ArchCapabilities) : (0u, 0u, 0u, 0u);
             case 0xb:
                 // APIC ids are even: one thread a core and one bit for it.
                 return subleaf switch

@@ -19,7 +19,7 @@ public static unsafe class CpuReport
     {
         var c = cpu.State;
         var text = new StringBuilder();
-        text.Append($"CPU#{cpu.Index} {(cpu.IsHalted ? "halted" : "running")}, CPL {c->Cpl}, {(c->Mode & 3) switch { 2 => 64, 1 => 32, _ => 16 }}-bit code, {cpu.Instructions} instructions\n");
+        text.Append($"CPU#{cpu.Index} {(cpu.IsHalted ? "halted" : "running")}, CPL {c->Cpl}, {(c->Mode & 3) switch { 2 => 64, 1 => 32, _ => 16 }}-bit code, {cpu.Instructions} instructions{(cpu.IsInterruptPending ? ", interrupt pending" : "")}{(c->Shadow != 0 && c->ShadowRip == c->Rip ? ", in the shadow of STI or MOV SS" : "")}\n");
         for (var r = 0; r < 16; r++) text.Append($"{s_names[r],-3}={c->R[r]:x16}{((r & 3) == 3 ? '\n' : ' ')}");
         text.Append($"RIP={c->Rip:x16} RFL={Flags.Get(c):x8}\n");
         for (var s = 0; s < 9; s++)

@@ -140,7 +140,7 @@ public sealed unsafe class X86Cpu : IDisposable
         c->Cpl = 0;
         for (var s = 0; s < 6; s++)
         {
-            c->Seg[s] = new Segment { Limit = 0xffff, Access = s == Segment.Cs ? (ushort)0x9b : (ushort)0x93 };
+            c->Seg[s] = new Segment { Limit = 0xffff, Access = 0x93 };
             Address.Prepare(ref c->Seg[s]);
         }
 
@@ -213,6 +213,9 @@ public sealed unsafe class X86Cpu : IDisposable
         _interruptPending = pending;
         if (pending && (InterruptsEnabled || IsHalted)) RequestExit();
     }
+
+    /// <summary>What <see cref="SetInterrupt"/> said last.</summary>
+    public bool IsInterruptPending => _interruptPending;
 
     public void RaiseNmi()
     {

@@ -8,7 +8,7 @@ export PATH=$PATH:/usr/sbin:/sbin
 xendm=$(realpath "$1")
 shift
 guests=("$@")
-[ ${#guests[@]} -gt 0 ] || guests=(direct smp disk cd icount hvmloader memtest gdb)
+[ ${#guests[@]} -gt 0 ] || guests=(direct smp pae disk cd grub ipxe icount hvmloader memtest gdb)
 lab=$("$here/../XenLab/build.sh") || { echo "FAIL guests: the images could not be built"; exit 1; }
 tmp=$(mktemp -d)
 pid=
@@ -63,8 +63,21 @@ off() {
   exec 3<&- 4>&-
   [ $status = 0 ] || { echo "FAIL $guest: status $status after power-off"; failed=$((failed + 1)); return 1; }
 }
-# screen PATTERN SECONDS: waits for a text on a screen that is drawn with escape sequences.
-screen() { timeout "$2" sh -c 'stdbuf -o0 tr "\033" "\n" | grep -a -m1 -E "$1"' - "$1" <&3 >>"$tmp/$guest.log"; }
+# screen PATTERN SECONDS: waits for a text on a screen that is drawn with escape sequences. What is painted last may stand there without an end.
+screen() {
+  local end=$((SECONDS + $2)) piece text= status
+  while [ $SECONDS -lt $end ]; do
+    IFS= read -r -d $'\033' -t 1 piece <&3
+    status=$?
+    text+=$piece
+    [[ $text =~ $1 ]] && { echo "$text" >>"$tmp/$guest.log"; return 0; }
+    [ $status -gt 128 ] && continue
+    [ $status = 0 ] || return 1
+    echo "$text" >>"$tmp/$guest.log"
+    text=
+  done
+  return 1
+}
 # package NAME PATH: a file from one of the distribution's packages, unpacked into the cache; in $file, or there the reason why not.
 package() {
   local cache=${XENDM_CACHE:-$HOME/.cache/xendm}/packages/$1
@@ -86,6 +99,30 @@ said() {
   local pattern
   for pattern; do grep -qE "$pattern" "$tmp/gdb.log" || { fail "gdb does not say '$pattern'"; tail -20 "$tmp/gdb.log" | sed 's/^/    /'; return 1; }; done
 }
+# package32 NAME PATTERN: the same from the 32-bit distribution, with lists of packages of its own; a name ending in - stands for what it depends on.
+package32() {
+  local cache=${XENDM_CACHE:-$HOME/.cache/xendm}/packages32 name=$1
+  local apt=(-qq -o "Dir::State=$cache/apt" -o "Dir::State::lists=$cache/apt/lists" -o "Dir::State::status=$cache/apt/status" -o "Dir::Cache=$cache/apt/cache" -o APT::Architecture=i386 -o APT::Architectures=i386 -o APT::Sandbox::User=)
+  file=$(find "$cache/$name" -path "$cache/$name/$2" 2>/dev/null | head -1)
+  [ -z "$file" ] || return 0
+  mkdir -p "$cache/apt/lists/partial" "$cache/apt/cache/archives/partial" "$cache/$name"
+  : >>"$cache/apt/status"
+  apt-get "${apt[@]}" update >/dev/null 2>&1
+  local real=$name
+  [ "${name%-}" = "$name" ] || real=$(apt-cache "${apt[@]}" depends "${name%-}" | sed -nE "s/.*Depends: (${name%%-*}-[^ ]*)/\1/p" | head -1)
+  (cd "$cache/$name" && apt-get "${apt[@]}" download "$real" && dpkg-deb -x "$real"_*.deb .) >/dev/null 2>&1 || { file="the i386 package ${name%-} cannot be downloaded"; return 1; }
+  file=$(find "$cache/$name" -path "$cache/$name/$2" | head -1)
+  [ -n "$file" ] || { file="the i386 package $real has no $2"; return 1; }
+}
+# text ARGUMENTS...: starts the machine with its text screen in a terminal; what is typed goes to descriptor 4, and what is painted comes from 3.
+text() {
+  rm -f "$tmp/in" "$tmp/out"
+  mkfifo "$tmp/in" "$tmp/out"
+  : >"$tmp/$guest.log"
+  script -qfec "$(printf '%q ' "$xendm" run --display text "$@")" /dev/null <"$tmp/in" >"$tmp/out" 2>"$tmp/$guest.err" &
+  pid=$!
+  exec 4>"$tmp/in" 3<"$tmp/out"
+}
 skip() { echo "SKIP $guest: $1"; skipped=$((skipped + 1)); }
 clean() {
   ask 'dmesg | grep -ciE "oops|BUG:|tsc: Marking|unstable|lost interrupt|nobody cared|soft lockup|Call Trace"' 30
@@ -102,6 +139,8 @@ for guest in "${guests[@]}"; do
       boot "${kernel[@]}" --append "console=ttyS0 nokaslr"
       expect '^UP' 150 || { fail 'did not reach its shell'; continue; }
       clean && ask 'grep -c ^processor /proc/cpuinfo' 20 && [ "$reply" = 1 ] || { [ -z "$pid" ] || fail "one CPU expected, got $reply"; continue; }
+      # An interpreter does not run ahead, and says so.
+      ask 'cat /sys/devices/system/cpu/vulnerabilities/meltdown' 20 && [ "$reply" = 'Not affected' ] || { fail "meltdown: $reply"; continue; }
       off && pass ;;
     smp)
       boot "${kernel[@]}" --cpus 4 --append "console=ttyS0 nokaslr"
@@ -130,6 +169,31 @@ for guest in "${guests[@]}"; do
       boot --memory 6M --kernel "$file" --append 'console=ttyS0,115200'
       screen 'Pass: *1 ' 400 || { fail 'no full pass'; continue; }
       tail -1 "$tmp/$guest.log" | grep -q 'Errors: 0 ' || { fail 'errors were found'; continue; }
+      stop
+      pass ;;
+    pae)
+      # The 32-bit kernel on a 32-bit CPU; its initial ramdisk is the other guests' with a 32-bit shell.
+      package32 linux-image-686-pae- '*boot/vmlinuz-*' || { skip "$file"; continue; }
+      vmlinuz=$file
+      package32 busybox-static '*bin/busybox' || { skip "$file"; continue; }
+      rm -rf "$tmp/root" && mkdir -p "$tmp/root"
+      (cd "$tmp/root" && { zcat "$(image initramfs)" 2>/dev/null || cat "$(image initramfs)"; } | cpio -idm 2>/dev/null
+        cp "$file" bin/busybox && rm -f bin/pio mod/*.ko && find . | cpio -oH newc 2>/dev/null | gzip -1 >"$tmp/initrd32")
+      boot --cpu i686 --cpus 2 --kernel "$vmlinuz" --initrd "$tmp/initrd32" --append "console=ttyS0 nokaslr"
+      expect '^UP' 200 || { fail 'did not reach its shell'; continue; }
+      clean && ask 'uname -m; grep -c ^processor /proc/cpuinfo' 30 && [ "$reply" = 'i686 2' ] || { [ -z "$pid" ] || fail "two 32-bit CPUs expected, got $reply"; continue; }
+      off && pass ;;
+    grub)
+      # Its menu, its prompt and an answer on the screen, with keys from the keyboard.
+      package grub-rescue-pc usr/lib/grub-rescue/grub-rescue-cdrom.iso || { skip "$file"; continue; }
+      text --cdrom "$file" --boot d
+      screen 'GNU GRUB  version' 60 && printf c >&4 && screen 'grub>' 30 && sleep 1 && printf 'ls\r' >&4 && screen '\(cd\)' 30 || { fail 'no answer at its prompt'; continue; }
+      stop
+      pass ;;
+    ipxe)
+      package ipxe boot/ipxe.lkrn || { skip "$file"; continue; }
+      text --kernel "$file"
+      screen 'Ctrl-B' 60 && printf '\002' >&4 && screen 'iPXE>' 30 && sleep 1 && printf 'echo ${platform}-here\r' >&4 && screen 'pcbios-here' 30 || { fail 'no answer in its shell'; continue; }
       stop
       pass ;;
     gdb)

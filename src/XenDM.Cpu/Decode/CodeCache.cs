@@ -16,6 +16,9 @@ namespace XenDM.Cpu.Decode;
 public sealed unsafe class CodeCache : IDisposable
 {
     private const int MaxInstructions = 64;
+    /// <summary>A slice's instructions are counted on to take some ten nanoseconds. To decode takes a hundred times that, so it ends the slice now and then.</summary>
+    private const ulong DecodesOfSlice = 256;
+
     private const int HashBits = 16;
     private const int MaxLength = 15;
     private const nuint ArenaBytes = 192u << 20;
@@ -174,6 +177,7 @@ public sealed unsafe class CodeCache : IDisposable
         Register(block, physical, Math.Min(length, inPage));
         if (second != ulong.MaxValue) Register(block, second & ~0xffful, Math.Max(1, length - inPage));
         Decoded++;
+        if (Decoded % DecodesOfSlice == 0) X86Cpu.Of(c).RequestExit();
         return block;
     }
 
@@ -193,9 +197,8 @@ public sealed unsafe class CodeCache : IDisposable
         }
 
         code.Blocks.Add((nint)block);
-        var first = (int)(physical & 0xfff) >> 6;
-        var last = (int)((physical & 0xfff) + (ulong)bytes - 1) >> 6;
-        for (var n = first; n <= Math.Min(last, 63); n++) code.Mask |= 1ul << n;
+        var first = (int)(physical & 0xfff);
+        for (var n = first; n < Math.Min(first + bytes, 0x1000); n++) code.Bytes[n >> 6] |= 1ul << n;
     }
 
     private void SetCodeBit(ulong page, bool set)
@@ -214,12 +217,7 @@ public sealed unsafe class CodeCache : IDisposable
             var bytes = Math.Min(length, 0x1000 - offset);
             if (page < _map.PageCount && (_map.CodePages[page >> 5] >> (int)(page & 31) & 1) != 0 && _pages.TryGetValue(page, out var code))
             {
-                for (var n = offset >> 6; n <= (offset + bytes - 1) >> 6; n++)
-                {
-                    if ((code.Mask >> n & 1) == 0) continue;
-                    Drop(page, code);
-                    break;
-                }
+                if (code.Holds(offset, bytes)) Drop(page, code);
             }
 
             physical += (ulong)bytes;
@@ -261,8 +259,22 @@ public sealed unsafe class CodeCache : IDisposable
     {
         public List<nint> Blocks { get; } = [];
 
-        /// <summary>A bit for each 64 bytes that hold code.</summary>
-        public ulong Mask;
+        /// <summary>A bit for each byte that is code: old programs keep data beside their code and write it often.</summary>
+        public ulong[] Bytes { get; } = new ulong[0x1000 / 64];
+
+        public bool Holds(int offset, int bytes)
+        {
+            var end = offset + bytes - 1;
+            for (var n = offset >> 6; n <= end >> 6; n++)
+            {
+                var bits = Bytes[n];
+                if (n == offset >> 6) bits &= ulong.MaxValue << offset;
+                if (n == end >> 6) bits &= ulong.MaxValue >> (63 - (end & 63));
+                if (bits != 0) return true;
+            }
+
+            return false;
+        }
     }
 
     /// <summary>The bytes that the decoder reads: the rest of a page and, for an instruction that crosses, the start of the next.</summary>

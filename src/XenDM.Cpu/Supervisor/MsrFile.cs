@@ -8,6 +8,13 @@ namespace XenDM.Cpu.Supervisor;
 /// </summary>
 public sealed class MsrFile
 {
+    private const uint SpeculationControl = 0x48, PredictionCommand = 0x49, ArchCapabilities = 0x10a;
+
+    /// <summary>
+    /// IA32_ARCH_CAPABILITIES: none of the flaws that come from running ahead (SDM 4, table 2-2): RDCL, L1D flush, SSB, MDS, page size change, TAA,
+    /// SBDR, FBSDP, PSDP, BHI, GDS, RFDS, ITS; and IBRS may stay on.
+    /// </summary>
+    private const ulong NoFlaws = 1 | (1 << 1) | (1 << 3) | (1 << 4) | (1 << 5) | (1 << 6) | (1 << 8) | (7 << 13) | (1 << 20) | (3 << 26) | (1ul << 62);
     private const uint MtrrCap = 0xfe, MtrrDefault = 0x2ff, Pat = 0x277;
     private readonly SortedDictionary<uint, ulong> _values = [];
 
@@ -27,6 +34,9 @@ public sealed class MsrFile
         _values[0x3b] = 0; // IA32_TSC_ADJUST
         _values[0x79] = 0; // IA32_BIOS_UPDT_TRIG
         _values[0x8b] = 0x1_0000_0000; // IA32_BIOS_SIGN_ID
+        _values[SpeculationControl] = 0;
+        _values[PredictionCommand] = 0;
+        _values[ArchCapabilities] = NoFlaws;
         _values[0xce] = 0; // MSR_PLATFORM_INFO
         _values[0x179] = 0; // IA32_MCG_CAP: no banks
         _values[0x17a] = 0; // IA32_MCG_STATUS
@@ -38,14 +48,19 @@ public sealed class MsrFile
         _values[0xe8] = 0; // IA32_APERF
     }
 
-    public bool Read(uint index, out ulong value) => _values.TryGetValue(index, out value);
+    public bool Read(uint index, out ulong value) => _values.TryGetValue(index, out value) && index != PredictionCommand;
 
     public bool Write(uint index, ulong value)
     {
         if (!_values.ContainsKey(index)) return false;
         switch (index)
         {
-            case MtrrCap or 0x17 or 0xce or 0x179 or 0x198:
+            case SpeculationControl:
+                if (value > 7) return false;
+                break;
+            case PredictionCommand:
+                return value <= 1;
+            case ArchCapabilities or MtrrCap or 0x17 or 0xce or 0x179 or 0x198:
                 return false;
             case Pat:
                 for (var n = 0; n < 8; n++)

@@ -42,6 +42,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
     private const uint HypervisorPresent = 1u << 31;
 
     private const long MaxSlice = 200_000, MinSlice = 500;
+    private const uint AccessMask = 63;
     private const ulong ShadowStart = 0xe_0000, ShadowEnd = 0x10_0000;
 
     private readonly EmbeddedOptions _options;
@@ -64,6 +65,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
     private IRequestHandler _handler = null!;
     private X86Cpu? _running;
     private long _icountSkipped;
+    private uint _accesses;
     private bool _stop;
     private bool _resetPending;
 
@@ -385,8 +387,15 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
 
     // The vCPU's bus.
 
+    /// <summary>Chips take much longer than the instructions of a slice are thought to: timers that are due end it.</summary>
+    private void CountAccess()
+    {
+        if ((++_accesses & AccessMask) == 0 && _clock.NextDeadline <= _clock.Now) _running?.RequestExit();
+    }
+
     ulong ICpuBus.ReadMemory(ulong address, int size)
     {
+        CountAccess();
         var apic = _apics[_running!.Index];
         if ((address & ~0xffful) == apic.Base && (apic.BaseMsr & 0xc00) == 0x800) return apic.Read(address & 0xfff, size);
         if (Answers(_memory, address)) return _memory.Read(address, size);
@@ -405,6 +414,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
 
     void ICpuBus.WriteMemory(ulong address, int size, ulong value)
     {
+        CountAccess();
         var apic = _apics[_running!.Index];
         if ((address & ~0xffful) == apic.Base && (apic.BaseMsr & 0xc00) == 0x800)
         {
@@ -432,6 +442,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
 
     ulong ICpuBus.ReadPort(ushort port, int size)
     {
+        CountAccess();
         if (Answers(_ports, port)) return _ports.Read(port, size);
         var request = new IoRequest { Space = IoSpace.Port, IsRead = true, Size = (uint)size, Count = 1, Address = port };
         _handler.Handle(ref request);
@@ -440,6 +451,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
 
     void ICpuBus.WritePort(ushort port, int size, ulong value)
     {
+        CountAccess();
         if (Answers(_ports, port))
         {
             _ports.Write(port, size, value);
