@@ -1,6 +1,7 @@
 using System;
 using System.Runtime.Intrinsics.X86;
 using System.Text;
+using Iced.Intel;
 using XenDM.Cpu.Supervisor;
 
 namespace XenDM.Cpu;
@@ -79,7 +80,60 @@ public sealed class CpuFeatures
         if (model >= CpuModel.I686) cr4 |= Control.Cr4Pae | Control.Cr4Pge | Control.Cr4Pce | Control.Cr4OsFxsr | Control.Cr4OsXmmExcpt;
         if (model >= CpuModel.V3) cr4 |= Control.Cr4Umip | Control.Cr4FsGsBase | Control.Cr4OsXsave | Control.Cr4Smep | Control.Cr4Smap | (Has64 ? Control.Cr4Pcide : 0);
         Cr4Mask = cr4;
+        Array.Fill(_known, true);
+        _known[(int)CpuidFeature.CX8] = Bit(_leaf1D, Cx8);
+        _known[(int)CpuidFeature.SEP] = Bit(_leaf1D, Sep);
+        _known[(int)CpuidFeature.CMOV] = Bit(_leaf1D, Cmov);
+        _known[(int)CpuidFeature.CLFSH] = Bit(_leaf1D, Clfsh);
+        _known[(int)CpuidFeature.MMX] = Bit(_leaf1D, Mmx);
+        _known[(int)CpuidFeature.FXSR] = Bit(_leaf1D, Fxsr);
+        _known[(int)CpuidFeature.SSE] = Bit(_leaf1D, Sse);
+        _known[(int)CpuidFeature.SSE2] = Bit(_leaf1D, Sse2);
+        _known[(int)CpuidFeature.MULTIBYTENOP] = model >= CpuModel.I686;
+        _known[(int)CpuidFeature.SSE3] = Bit(_leaf1C, Sse3);
+        _known[(int)CpuidFeature.PCLMULQDQ] = Bit(_leaf1C, Pclmul);
+        _known[(int)CpuidFeature.MONITOR] = Bit(_leaf1C, Monitor);
+        _known[(int)CpuidFeature.SSSE3] = Bit(_leaf1C, Ssse3);
+        _known[(int)CpuidFeature.FMA] = Bit(_leaf1C, Fma);
+        _known[(int)CpuidFeature.CMPXCHG16B] = Bit(_leaf1C, Cx16);
+        _known[(int)CpuidFeature.SSE4_1] = Bit(_leaf1C, Sse41);
+        _known[(int)CpuidFeature.SSE4_2] = Bit(_leaf1C, Sse42);
+        _known[(int)CpuidFeature.MOVBE] = Bit(_leaf1C, Movbe);
+        _known[(int)CpuidFeature.POPCNT] = Bit(_leaf1C, Popcnt);
+        _known[(int)CpuidFeature.AES] = Bit(_leaf1C, Aes);
+        _known[(int)CpuidFeature.XSAVE] = Bit(_leaf1C, Xsave);
+        _known[(int)CpuidFeature.XSAVEOPT] = Bit(_leaf1C, Xsave);
+        _known[(int)CpuidFeature.AVX] = Bit(_leaf1C, Avx);
+        _known[(int)CpuidFeature.F16C] = Bit(_leaf1C, F16c);
+        _known[(int)CpuidFeature.RDRAND] = Bit(_leaf1C, Rdrand);
+        _known[(int)CpuidFeature.FSGSBASE] = Bit(_leaf7B, FsGsBase);
+        _known[(int)CpuidFeature.BMI1] = Bit(_leaf7B, Bmi1);
+        _known[(int)CpuidFeature.AVX2] = Bit(_leaf7B, Avx2);
+        _known[(int)CpuidFeature.BMI2] = Bit(_leaf7B, Bmi2);
+        _known[(int)CpuidFeature.INVPCID] = Bit(_leaf7B, Invpcid);
+        _known[(int)CpuidFeature.RDSEED] = Bit(_leaf7B, Rdseed);
+        _known[(int)CpuidFeature.ADX] = Bit(_leaf7B, Adx);
+        _known[(int)CpuidFeature.SMAP] = Bit(_leaf7B, Smap);
+        _known[(int)CpuidFeature.CLFLUSHOPT] = _known[(int)CpuidFeature.CLWB] = _known[(int)CpuidFeature.RDPID] = false;
+        _known[(int)CpuidFeature.RDTSCP] = Bit(_ext1D, 1 << 27);
+        _known[(int)CpuidFeature.LZCNT] = Bit(_ext1C, 1 << 5);
     }
+
+    private static bool Bit(uint leaf, uint bit) => (leaf & bit) != 0;
+
+    /// <summary>Instruction sets that the model has, and all that CPUID says nothing of.</summary>
+    private readonly bool[] _known = new bool[Enum.GetValues<CpuidFeature>().Length];
+
+    /// <summary>Whether the model has an instruction.</summary>
+    internal bool Has(in Instruction i)
+    {
+        foreach (var feature in i.CpuidFeatures)
+            if (!_known[(int)feature]) return false;
+        return true;
+    }
+
+    /// <summary>Where the model has no TZCNT and LZCNT, their prefix means nothing.</summary>
+    internal DecoderOptions Decoding => (Bit(_leaf7B, Bmi1) ? DecoderOptions.None : DecoderOptions.NoMPFX_0FBC) | (Bit(_ext1C, 1 << 5) ? DecoderOptions.None : DecoderOptions.NoMPFX_0FBD);
 
     /// <summary>
     /// AVX2, FMA, F16C, BMI1 and BMI2 on the host, with an operating system that keeps the upper halves. Asked of the CPU itself: what

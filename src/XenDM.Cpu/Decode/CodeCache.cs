@@ -35,6 +35,7 @@ public sealed unsafe class CodeCache : IDisposable
     private readonly List<X86Cpu> _cpus = [];
     private readonly Window _window = new();
     private readonly Decoder[] _decoders = new Decoder[3];
+    private CpuFeatures? _features;
 
     /// <param name="memory">For the pieces of host code that run floating point and vector instructions.</param>
     public CodeCache(PhysicalMap map, ICodeMemory memory)
@@ -43,9 +44,6 @@ public sealed unsafe class CodeCache : IDisposable
         _host = new HostCode(memory);
         _translator = new Translator(_host, _arena);
         _hash = (Block**)NativeMemory.AllocZeroed(1 << HashBits, (nuint)sizeof(Block*));
-        _decoders[0] = Decoder.Create(16, _window);
-        _decoders[1] = Decoder.Create(32, _window);
-        _decoders[2] = Decoder.Create(64, _window);
         map.Changed += Clear;
     }
 
@@ -55,7 +53,13 @@ public sealed unsafe class CodeCache : IDisposable
     /// <inheritdoc cref="Decoded"/>
     public ulong Flushes { get; private set; }
 
-    internal void Add(X86Cpu cpu) => _cpus.Add(cpu);
+    /// <summary>All vCPUs of a machine are of one model.</summary>
+    internal void Add(X86Cpu cpu)
+    {
+        _cpus.Add(cpu);
+        _features = cpu.Features;
+        for (var n = 0; n < 3; n++) _decoders[n] = Decoder.Create(16 << n, _window, cpu.Features.Decoding);
+    }
 
     internal void Remove(X86Cpu cpu) => _cpus.Remove(cpu);
 
@@ -141,7 +145,7 @@ public sealed unsafe class CodeCache : IDisposable
             op->Ip = (ushort)length;
             length += Math.Max(1, i.Length);
             op->NextIp = (ushort)length;
-            ended = _translator.Translate(in i, op, ip, mode);
+            ended = _features!.Has(in i) ? _translator.Translate(in i, op, ip, mode) : _translator.Undefined(in i, op);
             if (i.IsInvalid && _window.Position - start >= MaxLength) op->Handler = &TooLong;
             count++;
             if (i.IsInvalid) ended = true;

@@ -397,6 +397,14 @@ internal sealed unsafe class Translator
         return End(in i, op, &SystemInstructions.Undefined, 0);
     }
 
+    /// <summary>An instruction that the CPU does not have.</summary>
+    public bool Undefined(in Instruction i, Op* op)
+    {
+        op->Base = op->Index = CpuState.ZeroRegister * 8;
+        op->Seg = Segment.None;
+        return End(in i, op, &SystemInstructions.Undefined, 0);
+    }
+
     private static HostUnitKind? UnitOf(in Instruction i)
     {
         foreach (var feature in i.CpuidFeatures)

@@ -18,7 +18,7 @@ internal static unsafe class SystemRegisters
         var turnsOff = (value & Control.Cr0Pg) == 0 && (old & Control.Cr0Pg) != 0;
         if (turnsOn && (c->Efer & Control.EferLme) != 0)
         {
-            if ((c->Cr4 & Control.Cr4Pae) == 0 || c->Seg[Segment.Cs].Is(Segment.Long)) return false;
+            if ((c->Cr4 & Control.Cr4Pae) == 0 || c->Seg[Segment.Cs].Is(Segment.Long) || (c->Seg[Segment.Tr].Type & 8) == 0) return false;
             c->Efer |= Control.EferLma;
         }
 
@@ -161,13 +161,20 @@ internal static unsafe class SystemRegisters
             case 0xc000_0081: c->Star = value; return has64;
             case 0xc000_0082: return has64 && SetCanonical(ref c->Lstar, value);
             case 0xc000_0083: return has64 && SetCanonical(ref c->Cstar, value);
-            case 0xc000_0084: c->Fmask = (uint)value; return has64 && value >> 32 == 0;
+            case 0xc000_0084: return has64 && Set32(ref c->Fmask, value);
             case 0xc000_0100: return has64 && SetCanonical(ref c->Seg[Segment.Fs].Base, value);
             case 0xc000_0101: return has64 && SetCanonical(ref c->Seg[Segment.Gs].Base, value);
             case 0xc000_0102: return has64 && SetCanonical(ref c->KernelGsBase, value);
-            case 0xc000_0103: c->TscAux = (uint)value; return has64 && value >> 32 == 0;
+            case 0xc000_0103: return has64 && Set32(ref c->TscAux, value);
             default: return cpu.Bus.WriteMsr(cpu, index, value) || cpu.Msrs.Write(index, value);
         }
+    }
+
+    private static bool Set32(ref ulong register, ulong value)
+    {
+        if (value >> 32 != 0) return false;
+        register = value;
+        return true;
     }
 
     private static bool SetCanonical(ref ulong register, ulong value)
