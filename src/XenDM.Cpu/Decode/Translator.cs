@@ -188,7 +188,8 @@ internal sealed unsafe class Translator
             case Mnemonic.Pause:
                 return Set(op, (Handler)(&Integer.Pause));
             case Mnemonic.Nop or Mnemonic.Endbr32 or Mnemonic.Endbr64 or Mnemonic.Lfence or Mnemonic.Mfence or Mnemonic.Sfence or Mnemonic.Reservednop
-                or Mnemonic.Prefetchnta or Mnemonic.Prefetcht0 or Mnemonic.Prefetcht1 or Mnemonic.Prefetcht2 or Mnemonic.Prefetch or Mnemonic.Prefetchw:
+                or Mnemonic.Prefetchnta or Mnemonic.Prefetcht0 or Mnemonic.Prefetcht1 or Mnemonic.Prefetcht2 or Mnemonic.Prefetch or Mnemonic.Prefetchw
+                or Mnemonic.Prefetchwt1 or Mnemonic.Prefetchit0 or Mnemonic.Prefetchit1 or Mnemonic.Cldemote or Mnemonic.Rdsspd or Mnemonic.Rdsspq:
                 return Set(op, (Handler)(&Integer.Nop));
             case Mnemonic.Imul:
                 if (i.OpCount == 1) return Cold(in i, op, &Integer.Mul, size);

@@ -48,8 +48,8 @@ internal static unsafe class Strings
         return Exits.To(c, op, Exits.Ip(c, op), c->Budget <= 0 ? ExitKind.Budget : ExitKind.Continue);
     }
 
-    /// <summary>Charges repetitions, at most what the slice has left.</summary>
-    private static long Allowance(ulong count) => (long)Math.Min(count, Slice);
+    /// <summary>Repetitions in one go; with TF or breakpoints each is looked at (SDM 3, 18.3.1).</summary>
+    private static long Allowance(CpuState* c, ulong count) => count <= 1 ? (long)count : (c->Eflags & Flags.Tf) != 0 || X86Cpu.HasWatchpoints(c) ? 1 : (long)Math.Min(count, Slice);
 
     private static ulong Count(CpuState* c, Op* op) => op->Src == 0 ? 1 : c->R[1] & AddressMask(op);
 
@@ -80,7 +80,7 @@ internal static unsafe class Strings
     {
         int size = op->Dst;
         var left = Count(c, op);
-        var budget = Allowance(left);
+        var budget = Allowance(c, left);
         var step = Step(c, size);
         var mask = AddressMask(op);
         var down = (long)step < 0;
@@ -144,7 +144,7 @@ internal static unsafe class Strings
     {
         int size = op->Dst;
         var left = Count(c, op);
-        var budget = Allowance(left);
+        var budget = Allowance(c, left);
         var step = Step(c, size);
         var mask = AddressMask(op);
         var value = Operands.Get(c, 0, size);
@@ -189,7 +189,7 @@ internal static unsafe class Strings
     {
         int size = op->Dst;
         var left = Count(c, op);
-        var budget = Allowance(left);
+        var budget = Allowance(c, left);
         var step = Step(c, size);
         var mask = AddressMask(op);
         long done = 0;
@@ -209,7 +209,7 @@ internal static unsafe class Strings
     {
         int size = op->Dst;
         var left = Count(c, op);
-        var budget = Allowance(left);
+        var budget = Allowance(c, left);
         var step = Step(c, size);
         var mask = AddressMask(op);
         var a = Operands.Get(c, 0, size);
@@ -234,7 +234,7 @@ internal static unsafe class Strings
     {
         int size = op->Dst;
         var left = Count(c, op);
-        var budget = Allowance(left);
+        var budget = Allowance(c, left);
         var step = Step(c, size);
         var mask = AddressMask(op);
         long done = 0;
@@ -273,7 +273,7 @@ internal static unsafe class Strings
         var port = (ushort)c->R[2];
         if (!PortAccess.Allowed(c, op, port, size)) return null;
         var left = Count(c, op);
-        var budget = Allowance(left);
+        var budget = Allowance(c, left);
         var step = Step(c, size);
         var mask = AddressMask(op);
         var cpu = X86Cpu.Of(c);
@@ -314,7 +314,7 @@ internal static unsafe class Strings
         var port = (ushort)c->R[2];
         if (!PortAccess.Allowed(c, op, port, size)) return null;
         var left = Count(c, op);
-        var budget = Allowance(left);
+        var budget = Allowance(c, left);
         var step = Step(c, size);
         var mask = AddressMask(op);
         var cpu = X86Cpu.Of(c);
