@@ -145,7 +145,7 @@ public sealed unsafe class OpcodeTests
 
     /// <summary>Undefined in every mode, or without the registers or memory that they name.</summary>
     [Theory]
-    [InlineData("0f0b", "0fffc0", "0fb9c0", "0f24c0", "0f26c0", "0f04", "0f0c", "0fc7c8", "8dc0", "0f01c0", "0f01c2", "fff8", "ffd8", "ffe8", "fed0", "c6c800", "c7c80000", "0f00f0", "0f00f8", "0fbac000", "0fbac800", "0f01e8", "8ec8", "8cf0", "0f39", "0f3f")]
+    [InlineData("0f0b", "0fffc0", "0fb9c0", "0f24c0", "0f26c0", "0f04", "0f0c", "0fc7c8", "8dc0", "0f01c0", "0f01c2", "fff8", "ffd8", "ffe8", "fed0", "c6c800", "c7c80000", "0f00f0", "0f00f8", "0fbac000", "0fbac800", "0f01e8", "8ec8", "8cf0", "0f39", "0f3f", "0faa", "0f37", "0f78c0", "0f0fc00d", "0f01d8", "0f01df", "0fc730", "0fa6c0", "0f0e")]
     public void Undefined(params string[] codes)
     {
         foreach (var code in codes)

@@ -283,4 +283,44 @@ public sealed unsafe class PreciseTests : IDisposable
         Assert.Equal(-1, _board.Run().Vector);
         Assert.Equal(3ul, c->R[0]);
     }
+
+    /// <summary>An instruction breakpoint at a repetition that was begun does not hit again; the frame of a trap between has RF (SDM 3, 18.3.1.1).</summary>
+    [Fact]
+    public void InstructionBreakpoint_OfARepetition()
+    {
+        var c = _board.Enter(CodeMode.Prot32, "f3aa");
+        (c->R[1], c->R[7]) = (6000, Data);
+        (c->Dr[0], c->Dr[1]) = (Code, Data + 4500);
+        c->Dr[7] = 0x10_040a;
+        c->Eflags |= 0x10000;
+        var trap = _board.Run();
+        Assert.Equal((1, Code, 0x10000u, 0xffff_0ff2ul, 6000ul - 4501), (trap.Vector, (uint)trap.Ip, (uint)trap.Flags & 0x10000, c->Dr[6], c->R[1]));
+        _board.Poke(Handlers + 8, "f4cf");
+        Assert.Equal(-1, _board.Run().Vector);
+        Assert.Equal(0ul, c->R[1]);
+    }
+
+    /// <summary>Breakpoints of ports with CR4.DE, by length (SDM 3, 18.2.4).</summary>
+    [Theory]
+    [InlineData("ec", 0x60u, 0, 0x60u, true)]
+    [InlineData("ec", 0x61u, 0, 0x60u, false)]
+    [InlineData("ec", 0x61u, 1, 0x60u, true)]
+    [InlineData("ec", 0x63u, 3, 0x60u, true)]
+    [InlineData("ed", 0x5eu, 0, 0x60u, true)]
+    [InlineData("ef", 0x5eu, 0, 0x60u, true)]
+    [InlineData("ef", 0x5eu, 0, 0x62u, false)]
+    [InlineData("6c", 0x60u, 0, 0x60u, true)]
+    [InlineData("6e", 0x60u, 0, 0x60u, true)]
+    public void PortBreakpoints(string code, uint port, int length, uint at, bool hits)
+    {
+        foreach (var extensions in new[] { true, false })
+        {
+            var c = _board.Enter(CodeMode.Prot32, code + "90");
+            (c->R[2], c->R[6], c->R[7]) = (port, Data, Data);
+            c->Dr[1] = at;
+            c->Dr[7] = 0x404 | (2ul << 20) | ((ulong)length << 22);
+            if (extensions) c->Cr4 |= 8;
+            Assert.Equal(hits && extensions ? 1 : -1, _board.Run().Vector);
+        }
+    }
 }

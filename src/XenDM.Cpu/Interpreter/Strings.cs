@@ -44,6 +44,8 @@ internal static unsafe class Strings
     private static Op* Done(CpuState* c, Op* op, bool finished)
     {
         if (finished) return op + 1;
+        // An instruction breakpoint does not hit between repetitions (SDM 3, 18.3.1.1).
+        if ((c->Dr[7] & 0xff) != 0) c->Eflags |= Flags.Rf;
         // Not counted again, and a chance for interrupts.
         return Exits.To(c, op, Exits.Ip(c, op), c->Budget <= 0 ? ExitKind.Budget : ExitKind.Continue);
     }
@@ -273,10 +275,10 @@ internal static unsafe class Strings
         var port = (ushort)c->R[2];
         if (!PortAccess.Allowed(c, op, port, size)) return null;
         var left = Count(c, op);
-        var budget = Allowance(c, left);
+        var cpu = X86Cpu.Of(c);
+        var budget = cpu.StepMode ? (long)Math.Min(left, 1) : Allowance(c, left);
         var step = Step(c, size);
         var mask = AddressMask(op);
-        var cpu = X86Cpu.Of(c);
         long done = 0;
         while (left > 0 && done < budget)
         {
@@ -298,6 +300,7 @@ internal static unsafe class Strings
             }
 
             var value = cpu.Bus.ReadPort(port, size);
+            if (cpu.StepMode) cpu.WatchPort(port, size);
             if (!Operands.Store(c, op, to, size, value)) return Fault(c, op, left, done);
             Put(c, op, 7, di + step);
             left--;
@@ -314,10 +317,10 @@ internal static unsafe class Strings
         var port = (ushort)c->R[2];
         if (!PortAccess.Allowed(c, op, port, size)) return null;
         var left = Count(c, op);
-        var budget = Allowance(c, left);
+        var cpu = X86Cpu.Of(c);
+        var budget = cpu.StepMode ? (long)Math.Min(left, 1) : Allowance(c, left);
         var step = Step(c, size);
         var mask = AddressMask(op);
-        var cpu = X86Cpu.Of(c);
         long done = 0;
         while (left > 0 && done < budget)
         {
@@ -339,6 +342,7 @@ internal static unsafe class Strings
 
             if (!Operands.Load(c, op, from, size, out var value)) return Fault(c, op, left, done);
             cpu.Bus.WritePort(port, size, value);
+            if (cpu.StepMode) cpu.WatchPort(port, size);
             Put(c, op, 6, si + step);
             left--;
             done++;
