@@ -96,6 +96,31 @@ public sealed unsafe class DebugExceptionTests : IDisposable
         ExpectDebug(2, SingleStep);
     }
 
+    /// <summary>Each repetition of a string instruction is a step.</summary>
+    [Fact]
+    public void SingleStep_TrapsBehindEveryRepetition()
+    {
+        var c = Enter([0xf3, 0xaa, 0x90]); // rep stosb; nop
+        (c->R[1], c->R[7]) = (3, Data);
+        c->Eflags |= Tf;
+        ExpectDebug(0, SingleStep);
+        Assert.Equal(2ul, c->R[1]);
+        ExpectDebug(0, SingleStep);
+        ExpectDebug(2, SingleStep);
+        Assert.Equal((0ul, Data + 3ul), (c->R[1], c->R[7]));
+    }
+
+    /// <summary>The trap of a data breakpoint comes behind the repetition that hit it.</summary>
+    [Fact]
+    public void DataBreakpoint_TrapsBehindTheRepetitionThatHitsIt()
+    {
+        var c = Enter([0xf3, 0xaa, 0x90]); // rep stosb; nop
+        (c->R[1], c->R[7]) = (8, Data);
+        Watch(0, Data + 2, 1);
+        ExpectDebug(0, 1);
+        Assert.Equal((5ul, Data + 3ul), (c->R[1], c->R[7]));
+    }
+
     [Fact]
     public void SingleStep_WaitsForTheInstructionBehindALoadOfSs()
     {

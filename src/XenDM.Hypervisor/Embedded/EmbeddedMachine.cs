@@ -66,6 +66,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
     private X86Cpu? _running;
     private long _icountSkipped;
     private uint _accesses;
+    private ulong _tripleFaults;
     private bool _stop;
     private bool _resetPending;
 
@@ -321,7 +322,11 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
         switch (result)
         {
             case RunResult.Shutdown:
-                _log.Guest("cpu", $"vCPU {cpu.Index}: triple fault at {cpu.Describe()}; the machine resets");
+                var fault = $"vCPU {cpu.Index}: triple fault at {cpu.Describe()}; the machine resets";
+
+                // The first one is said in any case: a machine that only resets again and again tells nobody why.
+                if (_tripleFaults++ == 0) _log.Warn("cpu", fault);
+                else _log.Guest("cpu", fault);
                 TripleFault?.Invoke();
                 return true;
             case RunResult.Halted:
