@@ -15,12 +15,13 @@ internal static partial class ChildProcess
     /// <summary>Runs a role below and gives what it wrote.</summary>
     public static string Run(string role, string[] arguments, string? libraryPath = null)
     {
-        var start = new ProcessStartInfo(Environment.ProcessPath!)
+        // Whatever the tests' own parent ignores.
+        var start = new ProcessStartInfo("env")
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         };
-        foreach (var argument in (string[])["exec", typeof(ChildProcess).Assembly.Location, role, .. arguments]) start.ArgumentList.Add(argument);
+        foreach (var argument in (string[])["--default-signal", Environment.ProcessPath!, "exec", typeof(ChildProcess).Assembly.Location, role, .. arguments]) start.ArgumentList.Add(argument);
         if (libraryPath is not null) start.Environment["LD_LIBRARY_PATH"] = libraryPath;
         using var process = Process.Start(start)!;
         var errors = process.StandardError.ReadToEndAsync();

@@ -24,6 +24,7 @@ public static unsafe partial class Posix
     private const int ProcessSetName = 15;
     private const int ProcessNoNewPrivileges = 38;
     private const int SignalFileSize = 25;
+    private const nint SignalDefault = 0;
     private const nint SignalIgnore = 1;
 
     /// <summary>struct sigaction, whose first word is the handler, with room to spare.</summary>
@@ -32,12 +33,20 @@ public static unsafe partial class Posix
     /// <summary>Ignores SIGXFSZ: a write behind RLIMIT_FSIZE is then an error (EFBIG) and not the end of the process.</summary>
     public static void IgnoreFileSizeSignal() => LibC.signal(SignalFileSize, SignalIgnore);
 
-    /// <summary>Gives a signal that the parent process ignored its default action; the runtime leaves such signals alone (nohup, SIGHUP).</summary>
+    /// <summary>What the parent process may have set for a signal: that it is ignored.</summary>
     /// <param name="number">Linux's number.</param>
-    internal static unsafe void StopIgnoring(int number)
+    internal static bool IsIgnored(int number) => HandlerOf(number) == SignalIgnore;
+
+    /// <summary>The signal would end the process.</summary>
+    /// <inheritdoc cref="IsIgnored"/>
+    internal static bool HasDefaultAction(int number) => HandlerOf(number) == SignalDefault;
+
+    internal static void SetIgnored(int number, bool on) => LibC.signal(number, on ? SignalIgnore : SignalDefault);
+
+    private static unsafe nint HandlerOf(int number)
     {
         var action = stackalloc nint[SignalActionWords];
-        if (LibC.sigaction(number, null, action) == 0 && action[0] == SignalIgnore) LibC.signal(number, 0);
+        return LibC.sigaction(number, null, action) == 0 ? action[0] : SignalDefault;
     }
 
     /// <summary>Makes a directory the root and goes into it.</summary>

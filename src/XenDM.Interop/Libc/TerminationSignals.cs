@@ -25,8 +25,13 @@ public sealed class TerminationSignals : IDisposable
         _registrations = new PosixSignalRegistration[signals.Length];
         for (var i = 0; i < signals.Length; i++)
         {
-            Posix.StopIgnoring(NumberOf(signals[i]));
+            // The runtime leaves alone what the parent process ignored (nohup, SIGHUP), and libxl ends device models with just that. Of SIGINT it
+            // believes that it has a handler already: that one stays ignored, as shells want it for programs in the background.
+            var number = NumberOf(signals[i]);
+            var wasIgnored = Posix.IsIgnored(number);
+            if (wasIgnored) Posix.SetIgnored(number, false);
             _registrations[i] = PosixSignalRegistration.Create(signals[i], Received);
+            if (wasIgnored && Posix.HasDefaultAction(number)) Posix.SetIgnored(number, true);
         }
     }
 
