@@ -38,6 +38,7 @@ public sealed class IrqRouter : IDevice, IIrqSink
     private ushort _isa;
     private uint _platformLevels;
     private bool _legacyReplaced;
+    private byte _callback;
 
     [Glue("counted from the levels and the routes")]
     private readonly int[] _isaCounts = new int[IsaIrqs];
@@ -58,6 +59,8 @@ public sealed class IrqRouter : IDevice, IIrqSink
     }
 
     public string Id => "irq-router";
+
+    public int StateVersion => 2;
 
     /// <summary>A wire for a chip of the platform, counted by itself. All are made at construction, always in the same order; at most 32.</summary>
     /// <param name="input">ISA interrupt 0 to 15, or global system interrupt 16 to 47.</param>
@@ -105,6 +108,24 @@ public sealed class IrqRouter : IDevice, IIrqSink
         if (_linkCounts[link] == 0) return;
         if (old != 0) CountIsa(old, false);
         if (irq != 0) CountIsa(irq, true);
+    }
+
+    /// <summary>Xen's event callback by a global system interrupt: asserts an input as one more source of it, and drops the one before.</summary>
+    /// <param name="gsi">1 to 47, or 0 for none.</param>
+    public void SetCallbackGsi(int gsi)
+    {
+        if ((uint)gsi >= IoApic.Inputs || gsi == _callback) return;
+        var old = _callback;
+        _callback = (byte)gsi;
+        if (old != 0) CountCallback(old, false);
+        if (gsi != 0) CountCallback(gsi, true);
+    }
+
+    /// <summary>Input 2 of the IOAPIC is the timer's, which as an ISA interrupt is the cascade.</summary>
+    private void CountCallback(int gsi, bool level)
+    {
+        if (gsi == CascadeIrq) CountGsi(gsi, level);
+        else CountInput(gsi, level);
     }
 
     /// <inheritdoc cref="Core.Hypervisor.IHypervisor.InjectMsi"/>
@@ -175,6 +196,7 @@ public sealed class IrqRouter : IDevice, IIrqSink
         s.Bytes("routes", _routes);
         s.U32("platform", ref _platformLevels);
         s.Bool("legacy-replaced", ref _legacyReplaced);
+        s.U8("callback", ref _callback, since: 2);
     }
 
     /// <summary>The controllers hold the levels of their inputs themselves, so the counts are made anew without driving anything.</summary>
@@ -209,7 +231,9 @@ public sealed class IrqRouter : IDevice, IIrqSink
         }
 
         _isaCounts[CascadeIrq] = 0;
+        if (_callback < IsaIrqs) _isaCounts[_callback] += _callback is 0 or CascadeIrq ? 0 : 1;
         for (var irq = 0; irq < IsaIrqs; irq++)
             if (_isaCounts[irq] != 0) _gsiCounts[irq == TimerIrq ? TimerGsi : irq]++;
+        if (_callback is CascadeIrq or >= IsaIrqs) _gsiCounts[_callback % IoApic.Inputs]++;
     }
 }
