@@ -122,7 +122,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
         _ports.EndChange();
         ioApic.MapMemory(_memory);
         hpet.MapMemory(_memory);
-        if (_options.Xen is { } xen) _xen = new XenGuest(xen, this, _log);
+        if (_options.Xen is { } xen) _xen = new XenGuest(xen, this, clock, _options.StartTime, _log);
         PresetCmos();
     }
 
@@ -139,6 +139,9 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
     public PmTimer PmTimer { get; private set; } = null!;
 
     public IReadOnlyList<X86Cpu> Cpus => _cpus;
+
+    /// <summary>Xen's side of the guest; null for a plain PC.</summary>
+    public XenGuest? Xen => _xen;
 
     public GuestRam Ram => _ram;
 
@@ -199,6 +202,9 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
         foreach (var cpu in _cpus) hash.AppendData(System.Text.Encoding.UTF8.GetBytes(StateDumper.Dump(new CpuDevice(cpu))));
         foreach (var device in _devices) hash.AppendData(System.Text.Encoding.UTF8.GetBytes(StateDumper.Dump(device)));
         foreach (var device in board) hash.AppendData(System.Text.Encoding.UTF8.GetBytes(StateDumper.Dump(device)));
+        // A dump shortens long fields.
+        hash.AppendData(BitConverter.GetBytes(StateHasher.Hash([.. _devices, .. board])));
+        _xen?.AppendTo(hash);
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 
@@ -311,6 +317,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
     private bool RunSlice(X86Cpu cpu)
     {
         if (_waitsForStartup[cpu.Index] || _onHold[cpu.Index]) return false;
+        if (_xen is { } xen && !xen.Enter(cpu.Index)) return false;
         var wait = _clock.NextDeadline == VmTimer.Never ? long.MaxValue : _clock.NextDeadline - _clock.Now;
         // About ten nanoseconds an instruction, so that a timer is not late by much.
         var slice = Math.Clamp(wait / IcountNanoseconds, MinSlice, MaxSlice);
@@ -330,6 +337,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
                 TripleFault?.Invoke();
                 return true;
             case RunResult.Halted:
+                _xen?.Halted(cpu.Index);
                 return cpu.Instructions != before;
             case RunResult.Debug:
                 DebugStop?.Invoke(cpu);
@@ -356,13 +364,60 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
     void ILocalApicCpu.InterruptChanged(int cpu)
     {
         // The chips reset their lines while they are made.
-        if (_apics[cpu] is { } apic) _cpus[cpu].SetInterrupt(apic.HasInterrupt);
+        if (_apics[cpu] is null) return;
+        UpdateInterrupt(cpu);
+        if (_apics[cpu].HasInterrupt) _xen?.Wake(cpu);
     }
 
-    void ILocalApicCpu.Nmi(int cpu) => _cpus[cpu].RaiseNmi();
+    /// <summary>The vCPU is told whether its local APIC, the 8259 pair or Xen's event callback has something for it.</summary>
+    internal void UpdateInterrupt(int cpu) => _cpus[cpu].SetInterrupt(_apics[cpu].HasInterrupt || _xen?.PendingVector(cpu) >= 0);
+
+    /// <summary>An interrupt controller has something for the vCPU.</summary>
+    internal bool HasInterrupt(int cpu) => _apics[cpu].HasInterrupt;
+
+    /// <summary>An edge at the vCPU's local APIC, past the bus.</summary>
+    internal void RaiseLocalVector(int cpu, byte vector) => _apics[cpu].Raise(vector);
+
+    /// <summary>The vCPU was started and not taken down: for Xen one that halts with interrupts off is down.</summary>
+    internal bool IsOnline(int cpu) => !_waitsForStartup[cpu] && (!_cpus[cpu].IsHalted || _cpus[cpu].InterruptsEnabled);
+
+    /// <summary>A vCPU may still do something.</summary>
+    internal bool IsAnyOnline
+    {
+        get
+        {
+            for (var n = 0; n < _cpus.Length; n++)
+                if (IsOnline(n)) return true;
+            return false;
+        }
+    }
+
+    /// <summary>Starts a vCPU where its registers say.</summary>
+    internal void SetOnline(int cpu)
+    {
+        if (!_waitsForStartup[cpu]) return;
+        _waitsForStartup[cpu] = false;
+        _cpus[cpu].Wake();
+        _running?.RequestExit();
+    }
+
+    /// <summary>The vCPU does not run before it is started anew.</summary>
+    internal void SetOffline(int cpu)
+    {
+        _waitsForStartup[cpu] = true;
+        _cpus[cpu].Park();
+        _cpus[cpu].RequestExit();
+    }
+
+    void ILocalApicCpu.Nmi(int cpu)
+    {
+        _xen?.Wake(cpu);
+        _cpus[cpu].RaiseNmi();
+    }
 
     void ILocalApicCpu.Init(int cpu)
     {
+        _xen?.Wake(cpu);
         _cpus[cpu].Init();
         _apics[cpu].InitReset();
         if (cpu != 0)
@@ -423,6 +478,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
         var apic = _apics[_running!.Index];
         if ((address & ~0xffful) == apic.Base && (apic.BaseMsr & 0xc00) == 0x800)
         {
+            _xen?.FollowLine();
             apic.Write(address & 0xfff, size, value);
             return;
         }
@@ -459,6 +515,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
         CountAccess();
         if (Answers(_ports, port))
         {
+            _xen?.FollowLine();
             _ports.Write(port, size, value);
             return;
         }
@@ -489,9 +546,11 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
 
     int ICpuBus.AcknowledgeInterrupt(X86Cpu cpu)
     {
-        var apic = _apics[cpu.Index];
-        var vector = apic.Acknowledge();
-        cpu.SetInterrupt(apic.HasInterrupt);
+        // Before the controllers' interrupts, and for as long as the guest leaves the byte set.
+        if (_xen?.PendingVector(cpu.Index) is >= 0 and var callback) return callback;
+        if (cpu.Index == 0) _xen?.FollowLine();
+        var vector = _apics[cpu.Index].Acknowledge();
+        UpdateInterrupt(cpu.Index);
         return vector;
     }
 
@@ -519,7 +578,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
             case 0x1b: value = apic.BaseMsr; return true;
             case 0x6e0: value = apic.TscDeadline == 0 ? 0 : apic.TscDeadline + (ulong)_tscOffset[cpu.Index]; return true;
             case >= 0x800 and < 0x900: return apic.ReadMsr(index, out value);
-            case XenGuest.HypercallMsr: return _xen is not null;
+            case XenGuest.HypercallMsr: return _xen?.IsVisible(cpu) ?? false;
             default: return false;
         }
     }
@@ -533,8 +592,10 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
             case 0x6e0:
                 apic.TscDeadline = value == 0 ? 0 : Math.Max(1, value - (ulong)_tscOffset[cpu.Index]);
                 return true;
-            case >= 0x800 and < 0x900: return apic.WriteMsr(index, value);
-            case XenGuest.HypercallMsr: return _xen?.WriteHypercallPage(value, cpu) ?? false;
+            case >= 0x800 and < 0x900:
+                _xen?.FollowLine();
+                return apic.WriteMsr(index, value);
+            case XenGuest.HypercallMsr: return _xen is { } xen && xen.IsVisible(cpu) && xen.WriteHypercallPage(value, cpu);
             default: return false;
         }
     }
@@ -545,13 +606,14 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
 
     (uint A, uint B, uint C, uint D) ICpuBus.Cpuid(X86Cpu cpu, uint leaf, uint subleaf)
     {
-        if (leaf is >= XenGuest.CpuidBase and < XenGuest.CpuidBase + 0x100) return _xen?.Cpuid(leaf, subleaf, cpu.Index) ?? (0, 0, 0, 0);
+        var xen = _xen is { } guest && guest.IsVisible(cpu) ? guest : null;
+        if (leaf is >= XenGuest.CpuidBase and < XenGuest.CpuidBase + 0x100) return xen?.Cpuid(leaf, subleaf, cpu.Index) ?? (0, 0, 0, 0);
         // The TSC runs at 1 GHz (leaf 0x15: crystal 1 GHz, ratio 1).
         var apic = _apics[cpu.Index];
         var result = cpu.Features.Read(leaf, subleaf, apic.ApicId, ControlRegister4(cpu), ExtendedControl(cpu));
         // An APIC that is switched off is not reported (SDM 3, 11.4.3).
         if (leaf == 1 && (apic.BaseMsr & 0x800) == 0) result.D &= ~(1u << 9);
-        if (leaf == 1 && _xen is not null) result.C |= HypervisorPresent;
+        if (leaf == 1 && xen is not null) result.C |= HypervisorPresent;
         return result;
     }
 

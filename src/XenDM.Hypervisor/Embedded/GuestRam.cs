@@ -61,6 +61,15 @@ public sealed class GuestRam : IGuestMemory, IDisposable
     /// <summary>The host address is one of RAM.</summary>
     public bool Contains(nint host) => (nuint)(host - _host) < _bytes;
 
+    /// <summary>The guest's address of a page of RAM that lies at its own place.</summary>
+    public bool TryGetAddress(nint host, out ulong gpa)
+    {
+        gpa = (ulong)(host - _host);
+        if (gpa >= _bytes) return false;
+        if (gpa >= Low) gpa += FourGiB - Low;
+        return true;
+    }
+
     /// <summary>Shows RAM at its own place again, after something else was mapped there.</summary>
     /// <param name="gpa">Below the hole, as are all bytes.</param>
     public void Show(ulong gpa, ulong bytes, bool writable)

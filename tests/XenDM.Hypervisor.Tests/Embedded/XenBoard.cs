@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using XenDM.Core.Time;
 using XenDM.Core.Tracing;
 using XenDM.Cpu;
+using XenDM.Cpu.State;
 using XenDM.Hypervisor.Embedded;
 using XenDM.Hypervisor.Embedded.Xen;
 
@@ -19,14 +20,31 @@ internal sealed unsafe class XenBoard : IDisposable
     public const int Self = 0x7ff0;
     private const uint Code = 0x10_0000;
 
+    private readonly VmClock _clock;
+
     public XenBoard(int cpus = 1)
     {
         Machine = new EmbeddedMachine(new EmbeddedOptions(Memory, cpus, CpuModel.V3, [], true, 0, 0) { Xen = new XenGuestOptions(MakeLoader(), [1, 2, 3], new Guid("00112233-4455-6677-8899-aabbccddeeff")) }, SilentLog.Instance);
-        Machine.Build(new VmClock(Machine.TimeSource));
+        _clock = new VmClock(Machine.TimeSource);
+        Machine.Build(_clock);
         Machine.Reset();
     }
 
     public EmbeddedMachine Machine { get; }
+
+    public long Now => _clock.Now;
+
+    /// <summary>Lets the timers run that are due within a millisecond.</summary>
+    public void RunTimers()
+    {
+        _clock.Set(_clock.Now + 1_000_000);
+        _clock.Start();
+        _clock.RunTimers();
+        _clock.Stop();
+    }
+
+    /// <summary>The vCPU waits in a hypercall.</summary>
+    public bool Waits(int cpu) => Machine.Xen!.IsWaiting(cpu);
 
     public X86Cpu Cpu => Machine.Cpus[0];
 
@@ -74,6 +92,48 @@ internal sealed unsafe class XenBoard : IDisposable
         // A call that changes the machine ends a slice.
         for (var slices = 0; Cpu.Run(100) != RunResult.Halted; slices++) Assert.True(slices < 10, Cpu.Describe());
         return (int)c->R[0];
+    }
+
+    /// <summary>Makes a hypercall as 64-bit code does, through an identity map of the first 4 GiB.</summary>
+    public long Call64(uint number, ulong a1 = 0, ulong a2 = 0, ulong a3 = 0, int cpu = 0)
+    {
+        const uint Tables = 0xa_0000 - 0x4000, Stub = Tables + 0x2000;
+        for (uint n = 0; n < 4; n++) Write(Tables + 0x1000 + (n * 8), (n << 30) | 0x83, 0);
+        Write(Tables, (Tables + 0x1000) | 3, 0);
+        // vmcall; hlt
+        Write(Stub, 0xf4c1_010f);
+        var vcpu = Machine.Cpus[cpu];
+        var c = vcpu.State;
+        var (cr0, cr3, cr4, efer, rip, access, stack) = (c->Cr0, c->Cr3, c->Cr4, c->Efer, c->Rip, c->Seg[Segment.Cs].Access, c->R[4]);
+        (c->Cr0, c->Cr3, c->Cr4, c->Efer) = (0x8000_0011, Tables, 0x20, 0x500);
+        c->Seg[Segment.Cs].Access = 0xa09b;
+        (c->R[0], c->R[7], c->R[6], c->R[2], c->Rip) = (number, a1, a2, a3, Stub);
+        vcpu.Refresh();
+        vcpu.Wake();
+        for (var slices = 0; vcpu.Run(100) != RunResult.Halted; slices++) Assert.True(slices < 10, vcpu.Describe());
+        var result = (long)c->R[0];
+        (c->Cr0, c->Cr3, c->Cr4, c->Efer, c->Rip, c->R[4]) = (cr0, cr3, cr4, efer, rip, stack);
+        c->Seg[Segment.Cs].Access = access;
+        vcpu.Refresh();
+        return result;
+    }
+
+    public void Write64(ulong address, params ReadOnlySpan<ulong> words)
+    {
+        foreach (var word in words)
+        {
+            Write(address, (uint)word, (uint)(word >> 32));
+            address += 8;
+        }
+    }
+
+    public ulong Read64(ulong address) => Read(address) | ((ulong)Read(address + 4) << 32);
+
+    /// <summary>Shows the shared page at a frame.</summary>
+    public void ShowShared(uint frame)
+    {
+        Write(Data, Self, 0, 0, frame);
+        Assert.Equal(0, Call(12, 7, Data));
     }
 
     public void Write(ulong address, params ReadOnlySpan<uint> words)

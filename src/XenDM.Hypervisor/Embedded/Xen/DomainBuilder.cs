@@ -22,9 +22,9 @@ internal sealed class DomainBuilder
     private const uint HvmInfoAddress = 0x9_f800;
     private const int HvmInfoBytes = 48;
     private const int PageBits = 12;
-    private const ulong StoreFrame = 0xf_effc;
+    public const ulong StoreFrame = 0xf_effc;
     private const ulong IdentityFrame = 0xf_effe;
-    private const ulong ConsoleFrame = 0xf_efff;
+    public const ulong ConsoleFrame = 0xf_efff;
     private const uint ReservedFrame = 0xf_eff0;
     private const uint StartMagic = 0x336e_c578;
     private const int StartInfoBytes = 56;
@@ -48,6 +48,7 @@ internal sealed class DomainBuilder
         _vcpus = vcpus;
         MemoryMap = ram.High > 0 ? [(LoaderStart, ram.Low - LoaderStart), (GuestRam.FourGiB, ram.High)] : [(LoaderStart, ram.Low - LoaderStart)];
         var elf = options.Loader.AsSpan();
+        if (elf.IsEmpty) return;
         if (elf.Length < 52 || !elf[..4].SequenceEqual("\u007fELF"u8) || elf[4] != 1 || elf[5] != 1 || U16(elf, 18) is not (3 or 62)) throw new DomainBuildException("it is no 32-bit ELF file for x86");
         _entry = U32(elf, 24);
         var headers = U32(elf, 28);
@@ -69,9 +70,6 @@ internal sealed class DomainBuilder
 
     /// <summary>RAM from 1 MiB on.</summary>
     public IReadOnlyList<(ulong Start, ulong Bytes)> MemoryMap { get; }
-
-    /// <summary>Host address of the page through which the guest talks to xenstore, after <see cref="FillMemory"/>.</summary>
-    public nint StorePage { get; private set; }
 
     /// <summary>The nodes that a toolstack writes and hvmloader and PV drivers read.</summary>
     public void FillStore(XenStore store, int domain, int storePort, int consolePort)
@@ -112,12 +110,15 @@ internal sealed class DomainBuilder
             _ram.TryWrite(address, _options.Loader.AsSpan(offset, fileBytes));
         }
 
-        var firmware = PageUp(_end);
-        _ram.TryWrite(firmware, _options.Firmware);
-        WriteStartInfo(PageUp(firmware + (uint)_options.Firmware.Length), firmware);
-        WriteHvmInfo();
+        if (_segments.Count > 0)
+        {
+            var firmware = PageUp(_end);
+            _ram.TryWrite(firmware, _options.Firmware);
+            WriteStartInfo(PageUp(firmware + (uint)_options.Firmware.Length), firmware);
+            WriteHvmInfo();
+        }
+
         foreach (var frame in (ulong[])[StoreFrame, IdentityFrame, ConsoleFrame]) physmap.TryPopulate(frame);
-        StorePage = Host(StoreFrame);
         var identity = Physmap.Bytes(Host(IdentityFrame));
         for (var n = 0; n < identity.Length / 4; n++) BinaryPrimitives.WriteUInt32LittleEndian(identity[(n * 4)..], ((uint)n << 22) | 0xe7);
         parameters[HvmParameter.StoreFrame] = StoreFrame;

@@ -1,3 +1,4 @@
+using XenDM.Core.State;
 using XenDM.Interop.Libc;
 
 namespace XenDM.Hypervisor.Embedded.Xen;
@@ -19,7 +20,7 @@ internal enum HvmParameter
 }
 
 /// <summary>What a guest and its builder agreed on, and which of it the guest may read or change.</summary>
-internal sealed class HvmParameters
+internal sealed class HvmParameters : IStateful
 {
     private const int Count = 39;
 
@@ -53,6 +54,11 @@ internal sealed class HvmParameters
         var result = Check(index, Settable);
         if (result == 0) _values[index] = value;
         return result;
+    }
+
+    public void State(StateVisitor s)
+    {
+        for (var n = 0; n < Count; n++) s.U64($"{n}", ref _values[n]);
     }
 
     private static long Check(uint index, ulong allowed)

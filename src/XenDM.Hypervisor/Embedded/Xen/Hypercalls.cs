@@ -1,231 +1,101 @@
 using System;
 using System.Buffers.Binary;
 using System.Text;
-using XenDM.Core.Hypervisor;
+using XenDM.Hypervisor.Embedded.Xen.Events;
+using XenDM.Hypervisor.Embedded.Xen.Grants;
 using XenDM.Interop.Libc;
 
 namespace XenDM.Hypervisor.Embedded.Xen;
 
 /// <summary>
-/// The hypercalls that guests' firmware makes (xen/public/xen.h, version 4.17). Every pointer and count is the guest's: what cannot be read or
-/// written fails with EFAULT, lists are worked off until the first entry that fails.
+/// The hypercalls of an HVM guest (xen/public/xen.h, version 4.17; xen/arch/x86/hvm/hypercall.c). Every pointer and count is the guest's: what
+/// cannot be read or written fails with EFAULT, lists are worked off until the first entry that fails.
 /// </summary>
 internal sealed class Hypercalls(XenGuest guest)
 {
-    private const int MemoryOp = 12;
-    private const int XenVersion = 17;
-    private const int ConsoleIo = 18;
-    private const int SchedOp = 29;
-    private const int EventChannelOp = 32;
-    private const int HvmOp = 34;
+    private const uint MemoryOp = 12, Multicall = 13, SetTimerOp = 15, XenVersion = 17, ConsoleIo = 18, GrantTableOp = 20, VmAssist = 21, VcpuOp = 24, SchedOp = 29, EventChannelOp = 32,
+        PhysdevOp = 33, HvmOp = 34, XenPmuOp = 40;
 
-    private const ushort DomainSelf = 0x7ff0;
-
-    /// <summary>4.17, in the form major in 31:16.</summary>
-    public const uint Version = 0x0004_0011;
-    private const int ExtraVersionBytes = 16;
-    private static readonly byte[] s_extraVersion = [.. ".0"u8];
-
-    /// <summary>writable page tables, auto-translated physmap, callback vectors, safe clocks, memory_op of virtual nodes, not direct mapped.</summary>
-    private const uint Features = 0x1_2305;
-
-    /// <summary>Entries of one list; the rest is left for the next call, which is how Xen itself goes about it.</summary>
-    private const ulong MaxEntries = 1 << 16;
-    private const int MaxExtentOrder = 9;
     private const int MaxConsoleBytes = 4096;
-    private const int E820EntryBytes = 20;
+    private const ulong MaxMulticallEntries = 1 << 16;
+
+    /// <summary>VMASST_TYPE_runstate_update_flag, the one that an HVM guest has. An update is never seen half done here.</summary>
+    private const ulong RunstateUpdateFlag = 5;
+
+    private readonly MemoryOperations _memory = new(guest);
+    private readonly VersionOperations _version = new(guest);
+    private readonly EventOperations _events = new(guest.Events, guest.DomainId);
+    private readonly VcpuOperations _vcpus = new(guest);
+    private readonly SchedulerOperations _scheduler = new(guest);
+    private readonly HvmOperations _hvm = new(guest);
+    private readonly GrantOperations _grants = new(guest);
+    private readonly StringBuilder _console = new();
 
     /// <summary>Carries a call out.</summary>
     /// <param name="number">Of the hypercall.</param>
     /// <returns>What the guest gets: a value, or a negative errno.</returns>
-    public long Call(uint number, in HypercallArguments call) => number switch
+    public long Call(uint number, in HypercallArguments call) => number == Multicall ? CallMany(call) : CallOne(number, call);
+
+    private long CallOne(uint number, in HypercallArguments call) => number switch
     {
-        MemoryOp => Memory(call),
-        XenVersion => GetVersion(call),
+        MemoryOp => _memory.Call(call),
+        Multicall => -Errno.EINVAL,
+        SetTimerOp => _vcpus.SetTimer(call),
+        XenVersion => _version.Call(call),
         ConsoleIo => Console(call),
-        SchedOp => Schedule(call),
-        EventChannelOp => EventChannel(call),
-        HvmOp => Hvm(call),
+        GrantTableOp => _grants.Call(call),
+        VmAssist => call.A2 != RunstateUpdateFlag ? -Errno.EINVAL : call.A1 <= 1 ? 0 : -Errno.ENOSYS,
+        VcpuOp => _vcpus.Call(call),
+        SchedOp => _scheduler.Call(call),
+        EventChannelOp => _events.Call(call),
+        HvmOp => _hvm.Call(call),
+        XenPmuOp => -Errno.EOPNOTSUPP,
+        // platform_op, sysctl, domctl, dm_op, hypfs_op
+        7 or 35 or 36 or 41 or 42 => -Errno.EPERM,
+        39 => -Errno.EOPNOTSUPP,
         _ => -Errno.ENOSYS,
     };
 
-    private long GetVersion(in HypercallArguments call)
+    /// <summary>A list of calls (multicall_entry): number, result, six arguments.</summary>
+    private long CallMany(in HypercallArguments call)
     {
-        switch (call.A1)
+        var count = call.A2;
+        if (count > MaxMulticallEntries) return -Errno.EINVAL;
+        var longs = call.LongBytes;
+        Span<byte> entry = stackalloc byte[8 * longs];
+        for (ulong n = 0; n < count; n++)
         {
-            case 0:
-                return Version;
-            case 1:
-                Span<byte> extra = stackalloc byte[ExtraVersionBytes];
-                extra.Clear();
-                s_extraVersion.CopyTo(extra);
-                return call.TryWrite(call.A2, extra) ? 0 : -Errno.EFAULT;
-            case 6:
-                Span<byte> features = stackalloc byte[8];
-                if (!call.TryRead(call.A2, features)) return -Errno.EFAULT;
-                var index = BinaryPrimitives.ReadUInt32LittleEndian(features);
-                if (index > 1) return -Errno.EINVAL;
-                BinaryPrimitives.WriteUInt32LittleEndian(features[4..], index == 0 ? Features : 0);
-                return call.TryWrite(call.A2, features) ? 0 : -Errno.EFAULT;
-            case 7:
-                return 4096;
-            case 8:
-                return call.TryWrite(call.A2, guest.Uuid) ? 0 : -Errno.EFAULT;
-            default:
-                return -Errno.ENOSYS;
-        }
-    }
-
-    private long Memory(in HypercallArguments call)
-    {
-        // The bits above are a continuation's.
-        switch (call.A1 & 0x3f)
-        {
-            case 1: return Reserve(call, populate: false);
-            case 6: return Reserve(call, populate: true);
-            case 7: return AddToPhysmap(call);
-            case 9: return MemoryMap(call);
-            case 15: return RemoveFromPhysmap(call);
-            case 26: return -Errno.EOPNOTSUPP;
-            default: return -Errno.ENOSYS;
-        }
-    }
-
-    /// <summary>Fills frames with RAM, or gives RAM back.</summary>
-    private long Reserve(in HypercallArguments call, bool populate)
-    {
-        Span<byte> reservation = stackalloc byte[call.Is64 ? 32 : 20];
-        if (!call.TryRead(call.A2, reservation)) return -Errno.EFAULT;
-        var frames = call.Long(reservation, 0);
-        var count = call.Long(reservation, call.LongBytes);
-        var order = BinaryPrimitives.ReadUInt32LittleEndian(reservation[(2 * call.LongBytes)..]);
-        var domain = BinaryPrimitives.ReadUInt16LittleEndian(reservation[((2 * call.LongBytes) + 8)..]);
-        if (domain != DomainSelf && domain != guest.DomainId) return -Errno.EPERM;
-        if (order > MaxExtentOrder) return 0;
-        Span<byte> frame = stackalloc byte[call.LongBytes];
-        ulong done = 0;
-        for (; done < Math.Min(count, MaxEntries); done++)
-        {
-            if (!call.TryRead(frames + (done * (ulong)call.LongBytes), frame)) break;
-            var gfn = call.Long(frame, 0);
-            var worked = true;
-            for (ulong n = 0; n < 1ul << (int)order && worked; n++) worked = populate ? guest.Physmap.TryPopulate(gfn + n) : guest.Physmap.TryRemove(gfn + n);
-            if (!worked) break;
+            var at = call.A1 + (n * (ulong)entry.Length);
+            if (!call.TryRead(at, entry)) return -Errno.EFAULT;
+            var one = new HypercallArguments(call.Cpu, call.Is64, call.Long(entry, 2 * longs), call.Long(entry, 3 * longs), call.Long(entry, 4 * longs), call.Long(entry, 5 * longs), call.Long(entry, 6 * longs));
+            var result = CallOne((uint)call.Long(entry, 0), one);
+            if (call.Is64) BinaryPrimitives.WriteInt64LittleEndian(entry, result);
+            else BinaryPrimitives.WriteInt32LittleEndian(entry, (int)result);
+            if (!call.TryWrite(at + (ulong)longs, entry[..longs])) return -Errno.EFAULT;
         }
 
-        return (long)done;
+        return 0;
     }
 
-    private long AddToPhysmap(in HypercallArguments call)
-    {
-        Span<byte> request = stackalloc byte[call.Is64 ? 24 : 16];
-        if (!call.TryRead(call.A2, request)) return -Errno.EFAULT;
-        var domain = BinaryPrimitives.ReadUInt16LittleEndian(request);
-        var size = BinaryPrimitives.ReadUInt16LittleEndian(request[2..]);
-        var space = BinaryPrimitives.ReadUInt32LittleEndian(request[4..]);
-        var index = call.Long(request, 8);
-        var gfn = call.Long(request, 8 + call.LongBytes);
-        if (domain != DomainSelf && domain != guest.DomainId) return -Errno.EPERM;
-        switch (space)
-        {
-            case 0:
-                return index == 0 && guest.Physmap.TryShow(gfn, guest.Shared.Page) ? 0 : -Errno.EINVAL;
-            case 2:
-                return guest.Physmap.TryMove(index, gfn) ? 0 : -Errno.EINVAL;
-            case 3:
-                for (ulong n = 0; n < size; n++)
-                    if (!guest.Physmap.TryMove(index + n, gfn + n)) return -Errno.EINVAL;
-                return 0;
-            default:
-                return -Errno.ENOSYS;
-        }
-    }
-
-    private long RemoveFromPhysmap(in HypercallArguments call)
-    {
-        Span<byte> request = stackalloc byte[call.Is64 ? 16 : 8];
-        if (!call.TryRead(call.A2, request)) return -Errno.EFAULT;
-        var domain = BinaryPrimitives.ReadUInt16LittleEndian(request);
-        if (domain != DomainSelf && domain != guest.DomainId) return -Errno.EPERM;
-        return guest.Physmap.TryRemove(call.Long(request, call.LongBytes)) ? 0 : -Errno.EINVAL;
-    }
-
-    private long MemoryMap(in HypercallArguments call)
-    {
-        Span<byte> request = stackalloc byte[2 * call.LongBytes];
-        if (!call.TryRead(call.A2, request)) return -Errno.EFAULT;
-        var room = BinaryPrimitives.ReadUInt32LittleEndian(request);
-        var buffer = call.Long(request, call.LongBytes);
-        Span<byte> entry = stackalloc byte[E820EntryBytes];
-        uint count = 0;
-        foreach (var (start, bytes) in guest.MemoryMap)
-        {
-            if (count == room) break;
-            BinaryPrimitives.WriteUInt64LittleEndian(entry, start);
-            BinaryPrimitives.WriteUInt64LittleEndian(entry[8..], bytes);
-            BinaryPrimitives.WriteUInt32LittleEndian(entry[16..], 1);
-            if (!call.TryWrite(buffer + (count * E820EntryBytes), entry)) return -Errno.EFAULT;
-            count++;
-        }
-
-        BinaryPrimitives.WriteUInt32LittleEndian(request, count);
-        return call.TryWrite(call.A2, request) ? 0 : -Errno.EFAULT;
-    }
-
+    /// <summary>console_io: the guest's lines in Xen's log.</summary>
     private long Console(in HypercallArguments call)
     {
         if (call.A1 != 0) return -Errno.EPERM;
         var count = (int)Math.Min(call.A2, MaxConsoleBytes);
-        var text = new byte[count];
+        Span<byte> text = stackalloc byte[MaxConsoleBytes];
+        text = text[..count];
         if (!call.TryRead(call.A3, text)) return -Errno.EFAULT;
-        guest.Log.Guest("xen", Encoding.Latin1.GetString(text).TrimEnd());
+        foreach (var letter in text)
+        {
+            if (letter == '\n' || _console.Length == MaxConsoleBytes)
+            {
+                if (guest.Log.GuestAllowed) guest.Log.Guest("xen", _console.ToString());
+                _console.Clear();
+            }
+
+            if (letter is not ((byte)'\n' or (byte)'\r')) _console.Append(letter is >= 0x20 and < 0x7f or (byte)'\t' ? (char)letter : '?');
+        }
+
         return 0;
-    }
-
-    private long Schedule(in HypercallArguments call)
-    {
-        Span<byte> argument = stackalloc byte[4];
-        switch (call.A1)
-        {
-            // A vCPU that yields, blocks or polls may come back at any time.
-            case 0 or 1 or 3:
-                return 0;
-            case 2 or 5:
-                if (!call.TryRead(call.A2, argument)) return -Errno.EFAULT;
-                var reason = BinaryPrimitives.ReadUInt32LittleEndian(argument);
-                if (reason > 5) return -Errno.EINVAL;
-                if (call.A1 == 2) guest.Shutdown(reason switch { 0 => ShutdownReason.PowerOff, 1 or 5 => ShutdownReason.Reboot, 2 => ShutdownReason.Suspend, _ => ShutdownReason.Crash });
-                return 0;
-            default:
-                return -Errno.ENOSYS;
-        }
-    }
-
-    private long EventChannel(in HypercallArguments call)
-    {
-        if (call.A1 != 4) return -Errno.ENOSYS;
-        Span<byte> port = stackalloc byte[4];
-        if (!call.TryRead(call.A2, port)) return -Errno.EFAULT;
-        return guest.Send(BinaryPrimitives.ReadUInt32LittleEndian(port)) ? 0 : -Errno.EINVAL;
-    }
-
-    private long Hvm(in HypercallArguments call)
-    {
-        if (call.A1 > 1) return call.A1 switch { 5 => call.A2 == 0 ? 0 : -Errno.EINVAL, 9 => -Errno.EINVAL, _ => -Errno.ENOSYS };
-        Span<byte> parameter = stackalloc byte[16];
-        if (!call.TryRead(call.A2, parameter)) return -Errno.EFAULT;
-        var domain = BinaryPrimitives.ReadUInt16LittleEndian(parameter);
-        var index = BinaryPrimitives.ReadUInt32LittleEndian(parameter[4..]);
-        if (domain != DomainSelf && domain != guest.DomainId) return -Errno.EPERM;
-        if (call.A1 == 0)
-        {
-            if (index == (uint)HvmParameter.CallbackIrq) guest.Shared.Is64 = call.Is64;
-            return guest.Parameters.Set(index, BinaryPrimitives.ReadUInt64LittleEndian(parameter[8..]));
-        }
-
-        var result = guest.Parameters.Get(index, out var value);
-        if (result != 0) return result;
-        BinaryPrimitives.WriteUInt64LittleEndian(parameter[8..], value);
-        return call.TryWrite(call.A2, parameter) ? 0 : -Errno.EFAULT;
     }
 }

@@ -1,96 +1,82 @@
-using System;
-using System.Buffers.Binary;
-using System.Numerics;
+using System.Runtime.CompilerServices;
 
 namespace XenDM.Hypervisor.Embedded.Xen;
 
 /// <summary>
-/// The page that a guest shares with Xen: event channels' bits, and the time for each vCPU (xen/public/xen.h, shared_info). Its layout depends on
-/// the code that asked for it last.
+/// The page that a guest shares with Xen: event channels' bits, the wall clock, and each vCPU's information until the guest gives it another
+/// place (xen/public/xen.h, shared_info). Its layout is that of the code that asked for it last.
 /// </summary>
-internal sealed class SharedInfo(nint page, int vcpus)
+internal sealed unsafe class SharedInfo(nint page)
 {
-    private const int VcpuInfoBytes = 64;
-    private const int UpcallPending = 0;
-    private const int Time = 32;
-    private const int TimeTsc = 8;
-    private const int TimeSystem = 16;
-    private const int TimeMultiplier = 24;
-    private const int TimeShift = 28;
-    private const int TimeFlags = 29;
-    private const int Pending = 2048;
+    /// <summary>sizeof(struct vcpu_info).</summary>
+    public const int VcpuInfoBytes = 64;
 
-    /// <summary>The vCPUs whose information lies in the page itself.</summary>
-    private const int LegacyVcpus = 32;
+    private const int PendingAt = 2048;
+    private const int WallClock64 = 3072, WallClock32 = 2304;
+    private const int SecondsHigh64 = 3084, SecondsHigh32 = 2340;
 
-    /// <summary>1 GHz: TSC ticks times 2 times one half are nanoseconds.</summary>
-    private const uint Multiplier = 0x8000_0000;
-    private const byte Shift = 1;
-    private const byte TscStable = 1;
+    private readonly byte* _page = (byte*)page;
 
     public nint Page => page;
 
     /// <summary>Longs have 64 bits.</summary>
-    public bool Is64 { get; set; }
+    public bool Is64 { get; private set; }
 
-    private Span<byte> Bytes => Physmap.Bytes(page);
-
-    private int LongBits => Is64 ? 64 : 32;
-
-    private int Mask => Pending + (LongBits * LongBits / 8);
-
-    private int Selector => Is64 ? 8 : 4;
+    public int LongBits => Is64 ? 64 : 32;
 
     /// <summary>Ports that the layout has room for.</summary>
     public int Ports => LongBits * LongBits;
 
-    public void Clear()
-    {
-        Bytes.Clear();
-        Is64 = false;
+    private byte* Pending => _page + PendingAt;
 
-        // Everything is masked until the guest takes an interest.
-        Bytes.Slice(Pending + (32 * 4), 32 * 4).Fill(0xff);
+    private byte* Mask => _page + PendingAt + (LongBits * LongBits / 8);
+
+    /// <summary>Where a vCPU's information lies unless the guest registered another place.</summary>
+    public byte* VcpuInfo(int vcpu) => _page + (vcpu * VcpuInfoBytes);
+
+    /// <summary>The layout changes; what lies in the page stays, the guest sets it up anew.</summary>
+    public void SetLayout(bool is64, long wallClock)
+    {
+        Is64 = is64;
+        SetWallClock(wallClock);
     }
 
-    /// <summary>Guest time, which runs at the rate of the TSC.</summary>
-    /// <param name="now">Nanoseconds.</param>
-    /// <param name="tsc">Of the vCPU at that time.</param>
-    public void SetTime(int vcpu, ulong now, ulong tsc)
+    /// <summary>The time of day when guest time was 0.</summary>
+    /// <param name="nanoseconds">Unix time.</param>
+    public void SetWallClock(long nanoseconds)
     {
-        if (vcpu >= Math.Min(vcpus, LegacyVcpus)) return;
-        var time = Bytes.Slice((vcpu * VcpuInfoBytes) + Time, 32);
-        var version = BinaryPrimitives.ReadUInt32LittleEndian(time);
-        BinaryPrimitives.WriteUInt64LittleEndian(time[TimeTsc..], tsc);
-        BinaryPrimitives.WriteUInt64LittleEndian(time[TimeSystem..], now);
-        BinaryPrimitives.WriteUInt32LittleEndian(time[TimeMultiplier..], Multiplier);
-        time[TimeShift] = Shift;
-        time[TimeFlags] = TscStable;
-        BinaryPrimitives.WriteUInt32LittleEndian(time, (version | 1) + 1);
+        var at = _page + (Is64 ? WallClock64 : WallClock32);
+        var seconds = (ulong)(nanoseconds / 1_000_000_000);
+        Unsafe.WriteUnaligned(at, Unsafe.ReadUnaligned<uint>(at) | 1);
+        Unsafe.WriteUnaligned(at + 4, (uint)seconds);
+        Unsafe.WriteUnaligned(at + 8, (uint)(nanoseconds % 1_000_000_000));
+        Unsafe.WriteUnaligned(_page + (Is64 ? SecondsHigh64 : SecondsHigh32), (uint)(seconds >> 32));
+        Unsafe.WriteUnaligned(at, Unsafe.ReadUnaligned<uint>(at) + 1);
     }
 
-    /// <summary>Marks an event channel pending.</summary>
-    /// <returns>The vCPU has to be told: the port was not pending before, is not masked, and nor is its word.</returns>
-    public bool SetPending(int port, int vcpu)
+    public bool IsPending(uint port) => Bit(Pending, port);
+
+    public bool IsMasked(uint port) => Bit(Mask, port);
+
+    /// <returns>It was clear.</returns>
+    public bool TrySetPending(uint port) => TrySet(Pending, port);
+
+    public void ClearPending(uint port)
     {
-        if (port <= 0 || port >= Ports || vcpu >= LegacyVcpus) return false;
-        if (!SetBit(Pending, port) || Bit(Mask, port)) return false;
-        var info = vcpu * VcpuInfoBytes;
-        if (!SetBit(info + Selector, port / LongBits)) return false;
-        var told = Bytes[info + UpcallPending] != 0;
-        Bytes[info + UpcallPending] = 1;
-        return !told;
+        if (port < Ports) Pending[port / 8] &= (byte)~(1 << (int)(port & 7));
     }
 
-    public bool IsPending(int port) => port > 0 && port < Ports && Bit(Pending, port);
-
-    private bool Bit(int start, int number) => (Bytes[start + (number / 8)] & (1 << (number & 7))) != 0;
-
-    private bool SetBit(int start, int number)
+    public void ClearMask(uint port)
     {
-        ref var at = ref Bytes[start + (number / 8)];
-        var was = BitOperations.PopCount((uint)(at & (1 << (number & 7)))) != 0;
-        at |= (byte)(1 << (number & 7));
-        return !was;
+        if (port < Ports) Mask[port / 8] &= (byte)~(1 << (int)(port & 7));
+    }
+
+    private bool Bit(byte* bits, uint port) => port < Ports && (bits[port / 8] & (1 << (int)(port & 7))) != 0;
+
+    private bool TrySet(byte* bits, uint port)
+    {
+        if (port >= Ports || Bit(bits, port)) return false;
+        bits[port / 8] |= (byte)(1 << (int)(port & 7));
+        return true;
     }
 }

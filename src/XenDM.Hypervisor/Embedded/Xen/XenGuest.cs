@@ -1,31 +1,37 @@
 using System;
 using System.Collections.Generic;
+using System.Security.Cryptography;
 using XenDM.Core.Hypervisor;
+using XenDM.Core.State;
+using XenDM.Core.Time;
 using XenDM.Core.Tracing;
 using XenDM.Cpu;
 using XenDM.Cpu.State;
+using XenDM.Hypervisor.Embedded.Xen.Events;
+using XenDM.Hypervisor.Embedded.Xen.Grants;
 using XenDM.Hypervisor.Embedded.Xen.Store;
 using XenDM.Interop.Libc;
 
 namespace XenDM.Hypervisor.Embedded.Xen;
 
-/// <summary>A guest that the embedded machine starts as Xen's toolstack does.</summary>
-/// <param name="Loader">hvmloader, or another 32-bit ELF file that takes its place.</param>
+/// <summary>What Xen's toolstack would know of a guest of the embedded machine.</summary>
+/// <param name="Loader">hvmloader, or another 32-bit ELF file that takes its place; empty where the machine's own firmware starts the guest, which finds Xen all the same.</param>
 /// <param name="Firmware">The BIOS that hvmloader starts; empty for none.</param>
 /// <param name="Uuid">16 bytes in the order of their text.</param>
 public sealed record XenGuestOptions(byte[] Loader, byte[] Firmware, Guid Uuid);
 
 /// <summary>
-/// Xen's side of a guest of the embedded machine, as far as its firmware sees it: CPUID leaves, hypercalls, the shared page, xenstore, and the
-/// state in which a domain builder leaves memory and the first vCPU. Contract: xen/public, libxenguest of 4.17.
+/// Xen's side of a guest of the embedded machine: CPUID leaves, hypercalls, the shared page, event channels, grants, xenstore, and the state in
+/// which a domain builder leaves memory and the first vCPU. Contract: xen/public, libxenguest of 4.17.
 /// </summary>
-public sealed unsafe class XenGuest : IDisposable
+public sealed unsafe class XenGuest : IDevice, IDisposable
 {
     /// <summary>First of the leaves in which a guest looks for a hypervisor.</summary>
     public const uint CpuidBase = 0x4000_0000;
 
     /// <summary>Writing an address to it fills the page there with hypercalls.</summary>
     public const uint HypercallMsr = 0x4000_0000;
+    private const ulong Paging = 1ul << 31;
     private const int StorePort = 1;
     private const int ConsolePort = 2;
     private const int HypercallStubBytes = 32;
@@ -34,61 +40,112 @@ public sealed unsafe class XenGuest : IDisposable
     private const int IretStub = 23;
 
     private readonly XenGuestOptions _options;
-    private readonly EmbeddedMachine _machine;
+    private readonly IVmClock _clock;
+    private readonly long _startTime;
     private readonly Hypercalls _hypercalls;
     private readonly DomainBuilder _builder;
     private readonly StoreConnection _connection;
+    private readonly StorePeer _storePeer;
 
+    /// <param name="startTime">Unix time in nanoseconds when guest time is 0.</param>
     /// <exception cref="DomainBuildException">The loader is no file that can be started.</exception>
-    internal XenGuest(XenGuestOptions options, EmbeddedMachine machine, IMachineLog log)
+    internal XenGuest(XenGuestOptions options, EmbeddedMachine machine, IVmClock clock, long startTime, IMachineLog log)
     {
         _options = options;
-        _machine = machine;
+        _clock = clock;
+        _startTime = startTime;
+        Machine = machine;
         Log = log;
         Physmap = new Physmap(machine.Ram);
+        MaxPages = Physmap.Pages;
+        Shared = new SharedInfo(Physmap.AllocateSpecial());
+        Vcpus = new XenVcpu[machine.Cpus.Count];
+        for (var n = 0; n < Vcpus.Length; n++) Vcpus[n] = new XenVcpu(n, machine.Cpus[n], Physmap);
+        Timers = new XenTimers(clock, Vcpus.Length, vcpu => Events!.RaiseVirq(vcpu, XenConstants.VirqTimer), vcpu => Vcpus[vcpu].Wake(), WatchdogExpired);
+        Events = new EventChannels(Physmap, machine, Vcpus, DomainId);
+        Grants = new GrantTable(Physmap, (ushort)DomainId);
         _builder = new DomainBuilder(options, machine.Ram, machine.Cpus.Count);
         _hypercalls = new Hypercalls(this);
-        _connection = new StoreConnection(Store, DomainId, log, () => Raise(StorePort));
+        _connection = new StoreConnection(Store, DomainId, log, () => Events.SetPending(StorePort));
+        _storePeer = new StorePeer(_connection);
     }
 
     /// <summary>What the guest is to dom0.</summary>
     public int DomainId => 1;
 
+    public string Id => "xen";
+
     /// <summary>The store that the guest and its builder share.</summary>
     public XenStore Store { get; } = new();
 
+    internal EmbeddedMachine Machine { get; }
+
     internal Physmap Physmap { get; }
 
-    internal SharedInfo Shared { get; private set; } = null!;
+    internal SharedInfo Shared { get; private set; }
+
+    internal XenVcpu[] Vcpus { get; }
+
+    internal EventChannels Events { get; }
+
+    internal GrantTable Grants { get; }
+
+    internal XenTimers Timers { get; }
 
     internal HvmParameters Parameters { get; } = new();
 
     internal IMachineLog Log { get; }
+
+    /// <summary>Guest time in ns.</summary>
+    internal ulong Now => (ulong)_clock.Now;
+
+    /// <summary>Pages of RAM that the guest was started with.</summary>
+    internal ulong MaxPages { get; }
 
     internal ReadOnlySpan<byte> Uuid => _options.Uuid.ToByteArray(bigEndian: true);
 
     /// <summary>RAM from 1 MiB on, as the builder tells it.</summary>
     internal IReadOnlyList<(ulong Start, ulong Bytes)> MemoryMap => _builder.MemoryMap;
 
+    internal bool IsSelf(ushort domain) => domain == XenConstants.DomainSelf || domain == DomainId;
+
     /// <summary>The guest as its builder leaves it.</summary>
     public void Reset()
     {
         Physmap.Reset();
-        Shared = new SharedInfo(Physmap.AllocateSpecial(), _machine.Cpus.Count);
-        Shared.Clear();
+        Shared = new SharedInfo(Physmap.AllocateSpecial());
+        Shared.SetLayout(false, _startTime);
+        foreach (var vcpu in Vcpus) vcpu.Reset(Shared);
+        Events.Reset(Shared);
+        Timers.Reset();
         Parameters.Clear();
         Store.Clear();
         _builder.FillStore(Store, DomainId, StorePort, ConsolePort);
         _builder.FillMemory(Physmap, Parameters, StorePort, ConsolePort);
-        _connection.Connect(Physmap.Bytes(_builder.StorePage));
-        _builder.SetFirstVcpu(_machine.Cpus[0]);
+        Grants.Reset(DomainBuilder.ConsoleFrame, DomainBuilder.StoreFrame);
+        Events.AllocateUnbound(XenConstants.DomainZero);
+        Events.AllocateUnbound(XenConstants.DomainZero);
+        Physmap.TryHold(DomainBuilder.StoreFrame, out var storePage);
+        _connection.Connect(Physmap.Bytes(storePage));
+        Events.TryBindPeer(StorePort, _storePeer);
+        if (_options.Loader.Length > 0) _builder.SetFirstVcpu(Machine.Cpus[0]);
     }
+
+    void IDevice.Reset(ResetKind kind)
+    {
+    }
+
+    /// <summary>
+    /// A PC's BIOS would take Xen for a reason to look for what hvmloader leaves it, so it finds none: without a loader Xen shows itself to code
+    /// that uses paging.
+    /// </summary>
+    internal bool IsVisible(X86Cpu cpu) => _options.Loader.Length > 0 || (cpu.State->Cr0 & Paging) != 0;
 
     /// <summary>Leaves from <see cref="CpuidBase"/> on.</summary>
     internal (uint A, uint B, uint C, uint D) Cpuid(uint leaf, uint subleaf, int vcpu) => (leaf - CpuidBase) switch
     {
         0 => (CpuidBase + 5, 0x566e_6558, 0x6558_4d4d, 0x4d4d_566e),
-        1 => (Hypercalls.Version, 0, 0, 0),
+        1 => (VersionOperations.Version, 0, 0, 0),
         2 => (1, HypercallMsr, 0, 0),
         3 => subleaf switch { 0 => (2, 0, 1_000_000, 0), 1 => (0, 0, 0x8000_0000, 1), 2 => (1_000_000, 0, 0, 0), _ => (0, 0, 0, 0) },
         4 => ((1 << 3) | (1 << 4), (uint)vcpu, (uint)DomainId, 0),
@@ -110,8 +167,22 @@ public sealed unsafe class XenGuest : IDisposable
             code.CopyTo(stub);
         }
 
-        Shared.Is64 = Is64(cpu);
-        return _machine.Memory.TryWrite(value, page);
+        LatchLayout(Is64(cpu));
+        return Machine.Memory.TryWrite(value, page);
+    }
+
+    /// <summary>The shared page has the layout of the code that asks for it.</summary>
+    internal void LatchLayout(bool is64)
+    {
+        Shared.SetLayout(is64, _startTime);
+        foreach (var vcpu in Vcpus) vcpu.RepairTime();
+    }
+
+    /// <summary>The guest wants to see the shared page at a frame.</summary>
+    internal bool TryShowShared(ulong gfn)
+    {
+        foreach (var vcpu in Vcpus) vcpu.RepairTime();
+        return Physmap.TryShow(gfn, Shared.Page);
     }
 
     /// <summary>VMCALL or VMMCALL of a vCPU.</summary>
@@ -127,37 +198,110 @@ public sealed unsafe class XenGuest : IDisposable
         c->R[0] = is64 ? (ulong)result : (uint)result;
     }
 
-    /// <summary>The guest tells the other end of an event channel.</summary>
-    /// <returns>False when there is no such channel.</returns>
-    internal bool Send(uint port)
+    // The vCPUs' life.
+
+    /// <summary>Before a vCPU runs.</summary>
+    /// <returns>False when it waits in a hypercall.</returns>
+    internal bool Enter(int index)
     {
-        switch (port)
+        var vcpu = Vcpus[index];
+        if (vcpu.Wait != VcpuWait.None)
         {
-            case StorePort:
-                _connection.Process();
-                return true;
-            case ConsolePort:
-                return true;
-            default:
-                return false;
+            if (vcpu.State == Runstate.Running) vcpu.SetState(Runstate.Blocked, Now);
+            return false;
         }
+
+        vcpu.RepairTime();
+        Timers.StopPoll(index);
+        if (index == 0) Events.Upcall.Follow();
+        if (Events.Upcall.Pending(vcpu) >= 0) Machine.UpdateInterrupt(index);
+        if (vcpu.State != Runstate.Running && !vcpu.Cpu.IsHalted)
+        {
+            vcpu.SetState(Runstate.Running, Now);
+            vcpu.UpdateAreas(Now);
+        }
+        else if (vcpu.HasStaleTime)
+        {
+            vcpu.UpdateAreas(Now);
+        }
+
+        return true;
+    }
+
+    /// <summary>The vCPU waits in a hypercall (SCHEDOP_block, SCHEDOP_poll).</summary>
+    public bool IsWaiting(int vcpu) => Vcpus[vcpu].Wait != VcpuWait.None;
+
+    /// <summary>After a vCPU ran until it halted.</summary>
+    internal void Halted(int index)
+    {
+        if (Vcpus[index].State == Runstate.Running) Vcpus[index].SetState(Runstate.Blocked, Now);
+    }
+
+    /// <summary>An interrupt for a vCPU ends its waiting.</summary>
+    internal void Wake(int index) => Vcpus[index].Wake();
+
+    /// <summary>A vCPU need not wait: an event or an interrupt is there that it can take.</summary>
+    internal bool HasWork(XenVcpu vcpu) => vcpu.UpcallPending || (Machine.HasInterrupt(vcpu.Index) && vcpu.Cpu.InterruptsEnabled);
+
+    /// <summary>The vector of the event callback that the vCPU takes now, or -1.</summary>
+    internal int PendingVector(int index) => Events.Upcall.Pending(Vcpus[index]);
+
+    /// <summary>An interrupt controller is about to be used: the callback's line must have the level that the guest expects.</summary>
+    internal void FollowLine()
+    {
+        if (Events.Upcall.IsAsserted) Events.Upcall.Follow();
     }
 
     internal void Shutdown(ShutdownReason reason)
     {
         Log.Guest("xen", $"the guest asks for {reason}");
-        _machine.Shutdown(reason);
+        Machine.Shutdown(reason);
     }
 
     /// <summary>The time in the shared page is right again after a change of the guest's clock.</summary>
     internal void UpdateTime(ulong now, Func<int, ulong> tsc)
     {
-        for (var n = 0; n < _machine.Cpus.Count; n++) Shared.SetTime(n, now, tsc(n));
+        for (var n = 0; n < Vcpus.Length; n++) Vcpus[n].SetTime(now, tsc(n));
     }
 
-    private void Raise(int port) => Shared.SetPending(port, 0);
+    private void WatchdogExpired(ShutdownReason reason)
+    {
+        Log.Guest("xen", "the guest's watchdog has run out");
+        Machine.Shutdown(reason);
+    }
 
     private static bool Is64(X86Cpu cpu) => (cpu.State->Mode & 3) == 2;
+
+    private sealed class StorePeer(StoreConnection connection) : IEventPeer
+    {
+        public void Notified() => connection.Process();
+
+        public void Closed()
+        {
+        }
+    }
+
+    /// <summary>Adds all that is not in RAM or in a chip to a hash of the machine.</summary>
+    internal void AppendTo(IncrementalHash hash)
+    {
+        Physmap.AppendTo(hash);
+        Store.AppendTo(hash);
+        hash.AppendData(BitConverter.GetBytes(StateHasher.Hash([this])));
+    }
+
+    /// <summary>For hashes and dumps; a machine with Xen in it is not restored.</summary>
+    public void State(StateVisitor s)
+    {
+        if (s.IsLoading) s.Fail("", "a guest that finds Xen cannot be restored");
+        var is64 = Shared.Is64;
+        s.Bool("is64", ref is64);
+        s.Child("parameters", Parameters);
+        foreach (var vcpu in Vcpus) s.Child($"vcpu{vcpu.Index}", vcpu);
+        s.Child("timers", Timers);
+        s.Child("events", Events);
+        s.Child("grants", Grants);
+        s.Child("store", _connection);
+    }
 
     public void Dispose() => Physmap.Dispose();
 }

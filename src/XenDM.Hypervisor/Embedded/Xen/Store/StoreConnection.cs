@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Collections.Generic;
 using System.Globalization;
 using System.Text;
+using XenDM.Core.State;
 using XenDM.Core.Tracing;
 
 namespace XenDM.Hypervisor.Embedded.Xen.Store;
@@ -11,7 +12,7 @@ namespace XenDM.Hypervisor.Embedded.Xen.Store;
 /// A guest's connection to the store over its page (xen/public/io/xs_wire.h): a ring of 1 KiB each way, messages with a header of 16 bytes and up to
 /// 4 KiB behind it. Indices and lengths are the guest's and are checked; while replies do not fit, no request is taken.
 /// </summary>
-internal sealed unsafe class StoreConnection(XenStore store, int domain, IMachineLog log, Action notify)
+internal sealed unsafe class StoreConnection(XenStore store, int domain, IMachineLog log, Action notify) : IStateful
 {
     private const int RingBytes = 1024;
     private const int Response = 1024;
@@ -76,6 +77,16 @@ internal sealed unsafe class StoreConnection(XenStore store, int domain, IMachin
         }
 
         if (moved) notify();
+    }
+
+    public void State(StateVisitor s)
+    {
+        s.I32("request-bytes", ref _requestBytes);
+        s.I32("reply-bytes", ref _replyBytes);
+        s.I32("reply-sent", ref _replySent);
+        s.Bool("broken", ref _broken);
+        s.Bytes("request", _request.AsSpan(0, _requestBytes));
+        s.Bytes("reply", _reply.AsSpan(0, _replyBytes));
     }
 
     private Span<byte> Page => new(_page, 4096);

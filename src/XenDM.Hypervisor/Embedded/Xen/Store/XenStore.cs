@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Security.Cryptography;
 using System.Text;
 
 namespace XenDM.Hypervisor.Embedded.Xen.Store;
@@ -122,6 +123,16 @@ public sealed class XenStore
         Count(node.Owner, -1);
         node.Permissions = [.. permissions];
         Count(node.Owner, 1);
+    }
+
+    /// <summary>Adds all nodes to a hash.</summary>
+    internal void AppendTo(IncrementalHash hash) => AppendTo(hash, "", _root);
+
+    private static void AppendTo(IncrementalHash hash, string path, Node node)
+    {
+        hash.AppendData(Encoding.ASCII.GetBytes($"{path}\0{string.Join(',', node.Permissions)}\0{node.Value.Length}\0"));
+        hash.AppendData(node.Value);
+        foreach (var (name, child) in node.Children) AppendTo(hash, $"{path}/{name}", child);
     }
 
     private static Node MakeRoot() => new() { Permissions = [new('r', 0)] };
