@@ -8,7 +8,7 @@ export PATH=$PATH:/usr/sbin:/sbin
 xendm=$(realpath "$1")
 shift
 guests=("$@")
-[ ${#guests[@]} -gt 0 ] || guests=(direct smp pae disk cd grub ipxe icount hvmloader memtest gdb)
+[ ${#guests[@]} -gt 0 ] || guests=(direct smp pae pvhvm pvhvm4 plain disk cd grub ipxe icount hvmloader hvmlinux memtest gdb)
 lab=$("$here/../XenLab/build.sh") || { echo "FAIL guests: the images could not be built"; exit 1; }
 tmp=$(mktemp -d)
 pid=
@@ -128,6 +128,18 @@ clean() {
   ask 'dmesg | grep -ciE "oops|BUG:|tsc: Marking|unstable|lost interrupt|nobody cared|soft lockup|Call Trace"' 30
   [ "$reply" = 0 ] || { ask 'dmesg | grep -iE "oops|BUG:|unstable|lost interrupt|nobody cared|Call Trace" | head -3' 30; fail "the kernel complains: $reply"; return 1; }
 }
+# xen CPUS: the guest's kernel found Xen, keeps its time by it, gets its events by the callback vector on every vCPU, and sees the store.
+xen() {
+  ask 'cat /sys/hypervisor/type /sys/devices/system/clocksource/clocksource0/current_clocksource | tr "\n" " "' 20
+  [[ $reply =~ ^xen\ xen ]] || { fail "no Xen: $reply"; return 1; }
+  ask 'grep -c "xen-percpu.*timer" /proc/interrupts; sed -n "s/^ *HYP: *//p" /proc/interrupts' 30
+  local counts n vcpus=0
+  read -ra counts <<<"${reply#* }"
+  for n in "${counts[@]}"; do [[ $n =~ ^[0-9]+$ ]] && [ "$n" -gt 10 ] && vcpus=$((vcpus + 1)); done
+  [ "${reply%% *}" = "$1" ] && [ $vcpus = "$1" ] || { fail "events do not come: $reply"; return 1; }
+  ask 'dmesg | grep -c "callback vector for event delivery is enabled"' 20
+  [ "$reply" = 1 ] || { fail 'no callback vector'; return 1; }
+}
 pass() { echo "PASS $guest ($((SECONDS - from)) s)"; passed=$((passed + 1)); }
 
 passed=0 failed=0 skipped=0
@@ -146,6 +158,27 @@ for guest in "${guests[@]}"; do
       boot "${kernel[@]}" --cpus 4 --append "console=ttyS0 nokaslr"
       expect '^UP' 200 || { fail 'did not reach its shell'; continue; }
       clean && ask 'grep -c ^processor /proc/cpuinfo' 30 && [ "$reply" = 4 ] || { [ -z "$pid" ] || fail "four CPUs expected, got $reply"; continue; }
+      off && pass ;;
+    pvhvm | pvhvm4)
+      # PV on HVM: Xen's clock, timers and events.
+      cpus=1
+      [ $guest = pvhvm ] || cpus=4
+      boot "${kernel[@]}" --cpus $cpus --append "console=ttyS0 nokaslr"
+      expect '^UP' 200 || { fail 'did not reach its shell'; continue; }
+      clean && xen $cpus || continue
+      off && pass ;;
+    plain)
+      boot "${kernel[@]}" --no-xen --append "console=ttyS0 nokaslr"
+      expect '^UP' 150 || { fail 'did not reach its shell'; continue; }
+      clean && ask 'cat /sys/hypervisor/type || dmesg | grep -ci xen' 20
+      [ "$reply" = 0 ] || { fail "Xen shows through: $reply"; continue; }
+      off && pass ;;
+    hvmlinux)
+      # The same after Xen's own loader, from a disk.
+      package xen-utils-4.17 usr/lib/xen-4.17/boot/hvmloader || { skip "$file"; continue; }
+      boot --firmware "$file" --cpus 4 --disk "$(image disk.img),snapshot"
+      expect '^UP' 200 || { fail 'did not reach its shell'; continue; }
+      clean && xen 4 || continue
       off && pass ;;
     disk)
       boot --disk "$(image disk.img)" --disk "$(image data.img)"

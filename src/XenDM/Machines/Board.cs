@@ -32,6 +32,9 @@ namespace XenDM.Machines;
 /// <param name="FirmwareIds">SeaBIOS runs on the board without hvmloader.</param>
 internal sealed record BoardOptions(bool XenPlatform, bool Acpi, int OnlineCpus, int MaxCpus, IReadOnlyList<ICharBackend?> Serial, string BootOrder, FwCfg? KernelFiles, bool FirmwareIds = false, Func<bool>? PowerButton = null, DisplayAdapter? Display = null)
 {
+    /// <summary>There are no PV devices that could take the emulated ones' place: a driver's wish to unplug these is logged and they stay.</summary>
+    public bool KeepsEmulated { get; init; }
+
     /// <summary>Told which RAM below 1 MiB the guest sees; null where it is always there.</summary>
     public ShadowRamChanged? Shadow { get; init; }
 }
@@ -53,6 +56,7 @@ internal sealed class Board : IIrqSink, IUnplug
 
     private readonly IHypervisor _hypervisor;
     private readonly IMachineLog _log;
+    private readonly bool _keepsEmulated;
     private readonly List<IDevice> _devices = [];
 
     /// <param name="parts">What the chips talk to outside the guest.</param>
@@ -60,6 +64,7 @@ internal sealed class Board : IIrqSink, IUnplug
     {
         _hypervisor = hypervisor;
         _log = log;
+        _keepsEmulated = options.KeepsEmulated;
         var ram = hypervisor.Memory;
         Ports = new AddressSpace(IoSpace.Port, 0xffff);
         Memory = new AddressSpace(IoSpace.Memory, ulong.MaxValue);
@@ -171,15 +176,20 @@ internal sealed class Board : IIrqSink, IUnplug
         _devices.Add(function);
     }
 
-    void IUnplug.UnplugDisks(bool all) => Ide.UnplugDisks(auxiliaryOnly: !all);
+    void IUnplug.UnplugDisks(bool all)
+    {
+        if (!_keepsEmulated) Ide.UnplugDisks(auxiliaryOnly: !all);
+    }
 
     void IUnplug.UnplugNics()
     {
+        if (_keepsEmulated) return;
         foreach (var function in FunctionsOfClass(0x0200)) Pci.Remove(function);
     }
 
     void IUnplug.UnplugNvme()
     {
+        if (_keepsEmulated) return;
         foreach (var function in FunctionsOfClass(0x0108)) Pci.Remove(function);
     }
 

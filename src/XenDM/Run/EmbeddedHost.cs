@@ -50,12 +50,12 @@ internal sealed class EmbeddedHost : IDisposable
         var board = options.Board();
         Catalogue.Check(board, displays: true);
         var kernel = KernelBoot.Open(board, GuestRam.HoleStart, "--");
-        var xen = options.Firmware.Kind == FirmwareKind.HvmLoader;
-        var firmware = ReadFirmware(xen ? options.Firmware.Bios : options.Firmware.Path);
+        var loader = options.Firmware.Kind == FirmwareKind.HvmLoader;
+        var firmware = ReadFirmware(loader ? options.Firmware.Bios : options.Firmware.Path);
         var start = options.Icount ? 0 : (DateTime.UtcNow.Ticks - DateTime.UnixEpoch.Ticks) * 100;
-        _embedded = new EmbeddedMachine(new EmbeddedOptions((ulong)board.MemoryMiB << 20, board.Cpus, options.Cpu, xen ? [] : firmware, options.Icount, options.Seed, start)
+        _embedded = new EmbeddedMachine(new EmbeddedOptions((ulong)board.MemoryMiB << 20, board.Cpus, options.Cpu, loader ? [] : firmware, options.Icount, options.Seed, start)
         {
-            Xen = xen ? new XenGuestOptions(ReadFirmware(options.Firmware.Path), firmware, s_uuid) : null,
+            Xen = options.HasXen ? new XenGuestOptions(loader ? ReadFirmware(options.Firmware.Path) : [], loader ? firmware : [], s_uuid) : null,
         }, log);
         _clock = new VmClock(_embedded.TimeSource);
         BuildPlatform(options);
@@ -75,10 +75,10 @@ internal sealed class EmbeddedHost : IDisposable
         _drives = new DriveTable(options.Drives, _loop, log);
         _machine = new Machine(_embedded, _clock, on => _embedded.Serving = on, log);
         var config = new FwCfg(_embedded.Memory);
-        if (!xen) AddFirmwareItems(config, board, kernel is not null);
+        if (!loader) AddFirmwareItems(config, board, kernel is not null);
         kernel?.AddTo(config);
-        var chips = new Board(new BoardOptions(xen, true, board.Cpus, board.Cpus, serial, board.BootOrder, xen && kernel is null ? null : config, FirmwareIds: !xen, PowerButton: PressPowerButton, Display: MakeDisplay(board)), _embedded, _clock, _machine, _machine, log);
-        chips.Ports.Map("debug console", xen ? DebugConsole.XenPort : DebugConsole.Port, 1, new DebugConsole(log));
+        var chips = new Board(new BoardOptions(options.HasXen, true, board.Cpus, board.Cpus, serial, board.BootOrder, loader && kernel is null ? null : config, FirmwareIds: !loader, PowerButton: PressPowerButton, Display: MakeDisplay(board)) { KeepsEmulated = true }, _embedded, _clock, _machine, _machine, log);
+        chips.Ports.Map("debug console", loader ? DebugConsole.XenPort : DebugConsole.Port, 1, new DebugConsole(log));
         if (options.TestDevice) TestDevices.Map(chips.Ports, chips.Memory, _embedded);
         if (options.DebugExitPort is { } port) chips.Ports.Map("debug exit", port, DebugExit.Bytes, new DebugExit(Quit), priority: 1);
         if (chips.Vga is null) chips.Memory.Map("no display", 0xa_0000, 0x2_0000, new Nothing(), priority: -1);

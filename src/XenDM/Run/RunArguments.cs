@@ -34,6 +34,7 @@ internal static class RunArguments
     private static readonly Option<string[]> s_serial = new("--serial");
     private static readonly Option<string?> s_display = new("--display");
     private static readonly Option<string?> s_vga = new("--vga");
+    private static readonly Option<bool> s_noXen = Flag("--no-xen");
     private static readonly Option<bool> s_noReboot = Flag("--no-reboot");
     private static readonly Option<string?> s_monitor = new("--monitor");
     private static readonly Option<string?> s_qmp = new("--qmp");
@@ -51,7 +52,7 @@ internal static class RunArguments
     private static readonly Command s_command = new("run")
     {
         s_memory, s_cpus, s_cpu, s_disk, s_cdrom, s_kernel, s_initrd, s_append, s_firmware, s_boot, s_serial, s_display, s_vga, s_noReboot, s_monitor, s_qmp, s_clock, s_seed, s_log, s_trace,
-        s_gdb, s_demo, s_hash, s_debugExit, s_testDevice, s_help,
+        s_gdb, s_demo, s_hash, s_noXen, s_debugExit, s_testDevice, s_help,
     };
 
     /// <summary>Every option, for the test that the help text has them all.</summary>
@@ -97,6 +98,7 @@ internal static class RunArguments
             Serials = Serials(parsed.GetValue(s_serial) ?? [], display),
             Display = display,
             HasVga = Vga(parsed.GetValue(s_vga), display),
+            HasXen = !IsGiven(parsed, s_noXen),
             NoReboot = IsGiven(parsed, s_noReboot),
             Monitor = Monitor(parsed.GetValue(s_monitor)),
             Qmp = parsed.GetValue(s_qmp) is { } qmp ? SocketPath("--qmp", qmp) : null,
@@ -110,6 +112,7 @@ internal static class RunArguments
             DebugExitPort = IsGiven(parsed, s_debugExit) ? Port("--debug-exit", parsed.GetValue(s_debugExit)) : null,
             TestDevice = IsGiven(parsed, s_testDevice),
         };
+        if (!options.HasXen && options.Firmware.Kind == FirmwareKind.HvmLoader) throw new UsageException("--no-xen", "hides Xen, which hvmloader and what else is given as an ELF file with --firmware cannot do without");
         CheckStandardInput(options);
         return options;
     }

@@ -34,6 +34,7 @@ internal static class RunCommand
           --cpu MODEL             v3 [default], v2, v1 (levels of x86-64), i686 or 486
           --clock real|icount     time of the host [default], or a function of the instructions that ran
           --seed N                of the random numbers with --clock icount [0]
+          --no-xen                a plain PC: the guest does not find Xen, with which its PV drivers would work
           --no-reboot             end when the guest resets
 
         Where its lines lead:

@@ -92,6 +92,9 @@ internal sealed record RunOptions
     /// <summary>Chips whose accesses are traced, by id.</summary>
     public IReadOnlyList<string> Trace { get; init; } = [];
 
+    /// <summary>The guest finds Xen, with all that its PV drivers ask for.</summary>
+    public bool HasXen { get; init; } = true;
+
     public GdbAddress? Gdb { get; init; }
 
     /// <summary>The kernel, the initial ramdisk and what the host lacks of firmware come from the distribution's packages.</summary>
