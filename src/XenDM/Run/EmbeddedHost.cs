@@ -67,9 +67,15 @@ internal sealed class EmbeddedHost : IDisposable
         var serial = new List<ICharBackend?>();
         foreach (var spec in board.Serials)
         {
-            var backend = OpenSerial($"serial{serial.Count}", spec);
+            var backend = OpenLine("--serial", $"serial{serial.Count}", spec);
             if (backend is not null) _resources.Push(backend);
             serial.Add(backend);
+        }
+
+        if (options.Console is { } console && OpenLine("--console", "console", console) is { } first)
+        {
+            _resources.Push(first);
+            _embedded.Xen!.AttachConsole(first);
         }
 
         _drives = new DriveTable(options.Drives, _loop, log);
@@ -169,7 +175,7 @@ internal sealed class EmbeddedHost : IDisposable
     }
 
     /// <summary>The user is told the name of a terminal that was made for them.</summary>
-    private CharBackend? OpenSerial(string label, string spec)
+    private CharBackend? OpenLine(string option, string label, string spec)
     {
         try
         {
@@ -179,7 +185,7 @@ internal sealed class EmbeddedHost : IDisposable
         }
         catch (CharOpenException e)
         {
-            throw new UsageException("--serial", $"{spec}: {e.Message}");
+            throw new UsageException(option, $"{spec}: {e.Message}");
         }
     }
 

@@ -34,6 +34,7 @@ internal static class RunArguments
     private static readonly Option<string[]> s_serial = new("--serial");
     private static readonly Option<string?> s_display = new("--display");
     private static readonly Option<string?> s_vga = new("--vga");
+    private static readonly Option<string?> s_console = new("--console");
     private static readonly Option<bool> s_noXen = Flag("--no-xen");
     private static readonly Option<bool> s_noReboot = Flag("--no-reboot");
     private static readonly Option<string?> s_monitor = new("--monitor");
@@ -52,7 +53,7 @@ internal static class RunArguments
     private static readonly Command s_command = new("run")
     {
         s_memory, s_cpus, s_cpu, s_disk, s_cdrom, s_kernel, s_initrd, s_append, s_firmware, s_boot, s_serial, s_display, s_vga, s_noReboot, s_monitor, s_qmp, s_clock, s_seed, s_log, s_trace,
-        s_gdb, s_demo, s_hash, s_noXen, s_debugExit, s_testDevice, s_help,
+        s_gdb, s_demo, s_hash, s_noXen, s_console, s_debugExit, s_testDevice, s_help,
     };
 
     /// <summary>Every option, for the test that the help text has them all.</summary>
@@ -82,6 +83,8 @@ internal static class RunArguments
         var display = Display(parsed.GetValue(s_display));
         var (order, menu) = Boot(parsed.GetValue(s_boot));
         var icount = Clock(parsed.GetValue(s_clock));
+        var console = parsed.GetValue(s_console) is { } to ? Line("--console", to) : null;
+        if (console is not null && IsGiven(parsed, s_noXen)) throw new UsageException("--console", "is Xen's, which --no-xen hides");
         var options = new RunOptions
         {
             MemoryMiB = Memory(parsed.GetValue(s_memory) ?? "512M"),
@@ -95,7 +98,8 @@ internal static class RunArguments
             VgaRom = FirmwareFiles.VgaRom(),
             BootOrder = order,
             BootMenu = menu,
-            Serials = Serials(parsed.GetValue(s_serial) ?? [], display),
+            Serials = Serials(parsed.GetValue(s_serial) ?? [], display != RunDisplay.None || console == "stdio"),
+            Console = console == "none" ? null : console,
             Display = display,
             HasVga = Vga(parsed.GetValue(s_vga), display),
             HasXen = !IsGiven(parsed, s_noXen),
@@ -259,18 +263,18 @@ internal static class RunArguments
         return (order.Length > 0 ? order : all, menu);
     }
 
-    private static List<string> Serials(string[] texts, RunDisplay display)
+    private static List<string> Serials(string[] texts, bool terminalIsTaken)
     {
         if (texts.Length > RunOptions.MaxSerials) throw new UsageException("--serial", $"there are {RunOptions.MaxSerials} serial ports");
         var serials = new List<string>();
-        foreach (var text in texts) serials.Add(Serial(text));
+        foreach (var text in texts) serials.Add(Line("--serial", text));
 
-        // The terminal belongs to the screen where there is one.
-        if (serials.Count == 0) serials.Add(display == RunDisplay.None ? "stdio" : "null");
+        // The terminal belongs to the screen or the PV console where there is one.
+        if (serials.Count == 0) serials.Add(terminalIsTaken ? "null" : "stdio");
         return serials;
     }
 
-    private static string Serial(string text)
+    private static string Line(string option, string text)
     {
         if (text is "stdio" or "pty" or "null" or "none") return text;
         var colon = text.IndexOf(':', StringComparison.Ordinal);
@@ -278,28 +282,28 @@ internal static class RunArguments
         switch (kind)
         {
             case "file" or "pipe":
-                if (rest.Length == 0) throw new UsageException("--serial", $"'{text}': the name of a file is missing");
+                if (rest.Length == 0) throw new UsageException(option, $"'{text}': the name of a file is missing");
                 return text;
             case "unix" or "socket" or "tcp":
                 var words = rest.Split(',', 2);
-                var option = words.Length > 1 ? words[1] : "server";
-                if (option is not ("server" or "client")) throw new UsageException("--serial", $"'{text}': '{option}' is not known; server listens, client connects");
+                var role = words.Length > 1 ? words[1] : "server";
+                if (role is not ("server" or "client")) throw new UsageException(option, $"'{text}': '{role}' is not known; server listens, client connects");
                 if (kind == "tcp")
                 {
                     var last = words[0].LastIndexOf(':');
-                    if (last < 0) throw new UsageException("--serial", $"'{text}' must be tcp:HOST:PORT");
-                    Number("--serial", words[0][(last + 1)..], 0, 1, 65535);
+                    if (last < 0) throw new UsageException(option, $"'{text}' must be tcp:HOST:PORT");
+                    Number(option, words[0][(last + 1)..], 0, 1, 65535);
                 }
                 else
                 {
-                    SocketPath("--serial", words[0]);
+                    SocketPath(option, words[0]);
                 }
 
-                return $"{(kind == "tcp" ? "tcp" : "unix")}:{words[0]}{(option == "server" ? ",server,nowait" : "")}";
+                return $"{(kind == "tcp" ? "tcp" : "unix")}:{words[0]}{(role == "server" ? ",server,nowait" : "")}";
         }
 
         if (text.StartsWith("/dev/", StringComparison.Ordinal)) return text;
-        throw new UsageException("--serial", $"'{text}' is not known; there are stdio, pty, null, none, file:PATH, pipe:PATH, unix:PATH, tcp:HOST:PORT and /dev/...");
+        throw new UsageException(option, $"'{text}' is not known; there are stdio, pty, null, none, file:PATH, pipe:PATH, unix:PATH, tcp:HOST:PORT and /dev/...");
     }
 
     private static RunDisplay Display(string? text) => text switch
@@ -373,6 +377,12 @@ internal static class RunArguments
     private static void CheckStandardInput(RunOptions options)
     {
         var user = options.Display == RunDisplay.Text ? "--display text" : null;
+        if (options.Console == "stdio")
+        {
+            if (user is not null) throw new UsageException("--console", $"stdio is taken by {user}; give --console pty, or file:PATH");
+            user = "--console stdio";
+        }
+
         foreach (var serial in options.Serials)
         {
             if (serial != "stdio") continue;

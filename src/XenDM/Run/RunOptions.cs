@@ -92,6 +92,9 @@ internal sealed record RunOptions
     /// <summary>Chips whose accesses are traced, by id.</summary>
     public IReadOnlyList<string> Trace { get; init; } = [];
 
+    /// <summary>The PV console, in the words that serial ports have too; null for none.</summary>
+    public string? Console { get; init; }
+
     /// <summary>The guest finds Xen, with all that its PV drivers ask for.</summary>
     public bool HasXen { get; init; } = true;
 

@@ -44,6 +44,14 @@ public sealed class RunArgumentsTests : IDisposable
         Assert.Null(options.Gdb);
     }
 
+    [Fact]
+    public void TheTerminalGoesToThePvConsoleWhereItIsAskedFor()
+    {
+        var options = Parse("--firmware", _disk, "--console", "stdio");
+        Assert.Equal((true, "stdio", "null"), (options.HasXen, options.Console, options.Serials[0]));
+        Assert.False(Parse("--firmware", _disk, "--no-xen").HasXen);
+    }
+
     /// <summary>The CD is the second channel's master, as BIOSes and people expect; commas of file names are doubled.</summary>
     [Fact]
     public void DisksGoRoundTheCd()
@@ -77,6 +85,9 @@ public sealed class RunArgumentsTests : IDisposable
     [InlineData("--serial carrier-pigeon", "--serial", "pty")]
     [InlineData("--serial stdio --serial stdio", "--serial", "taken")]
     [InlineData("--monitor stdio", "--monitor", "taken")]
+    [InlineData("--console carrier-pigeon", "--console", "pty")]
+    [InlineData("--console stdio --serial stdio", "--serial", "taken")]
+    [InlineData("--console stdio --no-xen", "--console", "hides")]
     [InlineData("--display sdl", "--display", "text")]
     [InlineData("--display text --vga none", "--vga", "screen")]
     [InlineData("--seed 1", "--seed", "icount")]

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Security.Cryptography;
+using XenDM.Core.Backends;
 using XenDM.Core.Hypervisor;
 using XenDM.Core.State;
 using XenDM.Core.Time;
@@ -46,6 +47,7 @@ public sealed unsafe class XenGuest : IDevice, IDisposable
     private readonly DomainBuilder _builder;
     private readonly StoreConnection _connection;
     private readonly StorePeer _storePeer;
+    private readonly ConsoleRing _console;
 
     /// <param name="startTime">Unix time in nanoseconds when guest time is 0.</param>
     /// <exception cref="DomainBuildException">The loader is no file that can be started.</exception>
@@ -68,6 +70,7 @@ public sealed unsafe class XenGuest : IDevice, IDisposable
         _hypercalls = new Hypercalls(this);
         _connection = new StoreConnection(Store, DomainId, log, () => Events.SetPending(StorePort));
         _storePeer = new StorePeer(_connection);
+        _console = new ConsoleRing(log, () => Events.SetPending(ConsolePort));
     }
 
     /// <summary>What the guest is to dom0.</summary>
@@ -128,8 +131,14 @@ public sealed unsafe class XenGuest : IDevice, IDisposable
         Physmap.TryHold(DomainBuilder.StoreFrame, out var storePage);
         _connection.Connect(Physmap.Bytes(storePage));
         Events.TryBindPeer(StorePort, _storePeer);
+        Physmap.TryHold(DomainBuilder.ConsoleFrame, out var consolePage);
+        _console.Connect(consolePage);
+        Events.TryBindPeer(ConsolePort, _console);
         if (_options.Loader.Length > 0) _builder.SetFirstVcpu(Machine.Cpus[0]);
     }
+
+    /// <summary>Leads the guest's first console (hvc0) somewhere. Once, before the machine runs.</summary>
+    public void AttachConsole(ICharBackend backend) => _console.Attach(backend);
 
     void IDevice.Reset(ResetKind kind)
     {
