@@ -90,7 +90,7 @@ internal sealed unsafe class XenBoard : IDisposable
         c->Rip = Code + 15;
         Cpu.Wake();
         // A call that changes the machine ends a slice.
-        for (var slices = 0; Cpu.Run(100) != RunResult.Halted; slices++) Assert.True(slices < 10, Cpu.Describe());
+        for (var slices = 0; Cpu.Run(100) is var result && result != RunResult.Halted; slices++) Assert.True(slices < 10, $"{result} at {Cpu.Describe()}, first exception {Cpu.FirstException}");
         return (int)c->R[0];
     }
 

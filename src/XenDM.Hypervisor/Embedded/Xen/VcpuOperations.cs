@@ -66,7 +66,7 @@ internal sealed class VcpuOperations(XenGuest guest)
     {
         Span<byte> context = stackalloc byte[VcpuContext.Bytes];
         if (!call.TryRead(call.A3, context)) return -Errno.EFAULT;
-        if (vcpu.IsInitialised || guest.Machine.IsOnline(vcpu.Index)) return -Errno.EEXIST;
+        if (vcpu.IsInitialised || vcpu.Cpu == call.Cpu || guest.Machine.IsOnline(vcpu.Index)) return -Errno.EEXIST;
         if (!VcpuContext.TryLoad(vcpu.Cpu, context)) return -Errno.EINVAL;
         vcpu.IsInitialised = true;
         return 0;

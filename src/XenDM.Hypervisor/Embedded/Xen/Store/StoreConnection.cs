@@ -1,8 +1,7 @@
 using System;
 using System.Buffers.Binary;
-using System.Collections.Generic;
-using System.Globalization;
 using System.Text;
+using XenDM.Core.Hypervisor;
 using XenDM.Core.State;
 using XenDM.Core.Tracing;
 
@@ -23,30 +22,17 @@ internal sealed unsafe class StoreConnection(XenStore store, int domain, IMachin
     private const uint FeatureReconnection = 1;
     private const uint ErrorRing = 1;
     private const int HeaderBytes = 16;
-    private const int MaxPayload = 4096;
-
-    private enum Kind : uint
-    {
-        Directory = 1,
-        Read = 2,
-        GetPermissions = 3,
-        GetDomainPath = 10,
-        Write = 11,
-        MakeDirectory = 12,
-        Remove = 13,
-        SetPermissions = 14,
-        Error = 16,
-        IsIntroduced = 17,
-        ResetWatches = 21,
-    }
+    private const int MaxPayload = StoreRequests.MaxPayload;
 
     private readonly byte[] _request = new byte[HeaderBytes + MaxPayload];
+    private readonly StoreRequests _requests = new(store, domain);
     private readonly byte[] _reply = new byte[HeaderBytes + MaxPayload];
     private byte* _page;
     private int _requestBytes;
     private int _replyBytes;
     private int _replySent;
     private bool _broken;
+    private bool _isProcessing;
 
     /// <summary>Starts over at a page of zeros.</summary>
     /// <param name="page">4 KiB that stay where they are.</param>
@@ -56,12 +42,15 @@ internal sealed unsafe class StoreConnection(XenStore store, int domain, IMachin
         page.Clear();
         Set(ServerFeatures, FeatureReconnection);
         Forget();
+        _requests.EventCame = Process;
     }
 
     /// <summary>The guest moved an index.</summary>
     public void Process()
     {
         var moved = false;
+        if (_isProcessing) return;
+        _isProcessing = true;
         if (Get(Connection) != 0)
         {
             foreach (var index in (ReadOnlySpan<int>)[RequestConsumer, RequestProducer, ResponseConsumer, ResponseProducer, Connection, ErrorCode]) Set(index, 0);
@@ -72,9 +61,13 @@ internal sealed unsafe class StoreConnection(XenStore store, int domain, IMachin
         while (!_broken)
         {
             if (SendReply()) moved = true;
-            if (_replySent < _replyBytes || !TryTakeRequest(ref moved)) break;
-            Answer();
+            if (_replySent < _replyBytes) break;
+            if (_requests.TryTakeEvent(out var change)) PrepareEvent(change);
+            else if (TryTakeRequest(ref moved)) Answer();
+            else break;
         }
+
+        _isProcessing = false;
 
         if (moved) notify();
     }
@@ -99,6 +92,7 @@ internal sealed unsafe class StoreConnection(XenStore store, int domain, IMachin
     {
         _requestBytes = _replyBytes = _replySent = 0;
         _broken = false;
+        _requests.Reset();
     }
 
     /// <summary>Collects bytes until a message is whole.</summary>
@@ -162,100 +156,37 @@ internal sealed unsafe class StoreConnection(XenStore store, int domain, IMachin
 
     private void Answer()
     {
-        var kind = (Kind)BinaryPrimitives.ReadUInt32LittleEndian(_request);
+        var kind = (StoreRequestKind)BinaryPrimitives.ReadUInt32LittleEndian(_request);
         var payload = _request.AsSpan(HeaderBytes, (int)BinaryPrimitives.ReadUInt32LittleEndian(_request.AsSpan(12)));
         byte[] reply;
         try
         {
-            reply = Carry(kind, payload);
+            reply = _requests.Carry(kind, BinaryPrimitives.ReadUInt32LittleEndian(_request.AsSpan(8)), payload);
             if (reply.Length > MaxPayload) throw new StoreException("E2BIG");
         }
         catch (StoreException e)
         {
-            kind = Kind.Error;
+            kind = StoreRequestKind.Error;
             reply = Encoding.ASCII.GetBytes(e.Error + "\0");
         }
 
         _request.AsSpan(0, HeaderBytes).CopyTo(_reply);
+        Prepare(kind, reply);
+    }
+
+    /// <summary>A watch fired: request and transaction are 0.</summary>
+    private void PrepareEvent(ReadOnlySpan<byte> payload)
+    {
+        _reply.AsSpan(0, HeaderBytes).Clear();
+        Prepare(StoreRequestKind.WatchEvent, payload);
+    }
+
+    private void Prepare(StoreRequestKind kind, ReadOnlySpan<byte> reply)
+    {
         BinaryPrimitives.WriteUInt32LittleEndian(_reply, (uint)kind);
         BinaryPrimitives.WriteUInt32LittleEndian(_reply.AsSpan(12), (uint)reply.Length);
         reply.CopyTo(_reply.AsSpan(HeaderBytes));
         _replyBytes = HeaderBytes + reply.Length;
         _replySent = 0;
-    }
-
-    /// <summary>Carries a request out.</summary>
-    /// <exception cref="StoreException">It is wrong, or not allowed.</exception>
-    private byte[] Carry(Kind kind, ReadOnlySpan<byte> payload)
-    {
-        // Transactions are refused, so that nobody takes single steps for one.
-        if (BinaryPrimitives.ReadUInt32LittleEndian(_request.AsSpan(8)) != 0) throw new StoreException("ENOENT");
-        switch (kind)
-        {
-            case Kind.Read:
-                return store.Read(domain, Path(payload));
-            case Kind.Directory:
-                return Join(store.List(domain, Path(payload)));
-            case Kind.GetPermissions:
-                return Join(Texts(store.Permissions(domain, Path(payload))));
-            case Kind.Write:
-                var end = payload.IndexOf((byte)0);
-                if (end < 0) throw new StoreException("EINVAL");
-                store.Write(domain, Path(payload[..(end + 1)]), payload[(end + 1)..]);
-                return Done();
-            case Kind.MakeDirectory:
-                store.MakeFolder(domain, Path(payload));
-                return Done();
-            case Kind.Remove:
-                store.Remove(domain, Path(payload));
-                return Done();
-            case Kind.SetPermissions:
-                var words = Words(payload);
-                if (words.Count < 2) throw new StoreException("EINVAL");
-                store.SetPermissions(domain, Absolute(words[0]), words.GetRange(1, words.Count - 1).ConvertAll(Permission));
-                return Done();
-            case Kind.GetDomainPath:
-                return Encoding.ASCII.GetBytes($"/local/domain/{Number(payload)}\0");
-            case Kind.IsIntroduced:
-                return Encoding.ASCII.GetBytes(Number(payload) == domain ? "T\0" : "F\0");
-            case Kind.ResetWatches:
-                return Done();
-            default:
-                throw new StoreException("ENOSYS");
-        }
-    }
-
-    private static byte[] Done() => "OK\0"u8.ToArray();
-
-    private string Path(ReadOnlySpan<byte> payload) => Absolute(Words(payload) is [var path] ? path : throw new StoreException("EINVAL"));
-
-    /// <summary>Paths without a slash are below the domain's own node.</summary>
-    private string Absolute(string path) => path.StartsWith('/') ? path : $"/local/domain/{domain}/{path}";
-
-    /// <summary>Texts that each end in a zero.</summary>
-    private static List<string> Words(ReadOnlySpan<byte> payload)
-    {
-        if (payload.IsEmpty || payload[^1] != 0) throw new StoreException("EINVAL");
-        return [.. Encoding.Latin1.GetString(payload[..^1]).Split('\0')];
-    }
-
-    private static int Number(ReadOnlySpan<byte> payload) =>
-        Words(payload) is [var text] && int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : throw new StoreException("EINVAL");
-
-    private static StorePermission Permission(string text) =>
-        text.Length > 1 && text[0] is 'n' or 'r' or 'w' or 'b' && ushort.TryParse(text.AsSpan(1), NumberStyles.None, CultureInfo.InvariantCulture, out var number)
-            ? new StorePermission(text[0], number)
-            : throw new StoreException("EINVAL");
-
-    private static IEnumerable<string> Texts(IEnumerable<StorePermission> permissions)
-    {
-        foreach (var permission in permissions) yield return permission.ToString();
-    }
-
-    private static byte[] Join(IEnumerable<string> words)
-    {
-        var text = new StringBuilder();
-        foreach (var word in words) text.Append(word).Append('\0');
-        return Encoding.ASCII.GetBytes(text.ToString());
     }
 }

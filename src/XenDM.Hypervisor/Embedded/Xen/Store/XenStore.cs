@@ -2,30 +2,13 @@ using System;
 using System.Collections.Generic;
 using System.Security.Cryptography;
 using System.Text;
+using XenDM.Core.Hypervisor;
 
 namespace XenDM.Hypervisor.Embedded.Xen.Store;
 
-/// <summary>Why a request failed, in the word that goes to the client.</summary>
-public sealed class StoreException(string error) : Exception(error)
-{
-    /// <summary>As in EINVAL.</summary>
-    public string Error { get; } = error;
-}
-
-/// <summary>Who may do what with a node: the first entry names its owner and what everybody else may.</summary>
-/// <param name="Letter">n nothing, r read, w write, b both.</param>
-public readonly record struct StorePermission(char Letter, int Domain)
-{
-    public bool Reads => Letter is 'r' or 'b';
-
-    public bool Writes => Letter is 'w' or 'b';
-
-    public override string ToString() => $"{Letter}{Domain}";
-}
-
 /// <summary>
-/// A tree of named values with owners, as docs/misc/xenstore.txt of Xen has it. Domain 0 may do everything. What others make is bounded: nodes a
-/// domain, bytes a node, depth by the length of paths.
+/// A tree of named values with owners, watches and transactions, as docs/misc/xenstore.txt of Xen has it. Domain 0 may do everything. What others
+/// make is bounded with xenstored's own limits.
 /// </summary>
 public sealed class XenStore
 {
@@ -37,163 +20,191 @@ public sealed class XenStore
     private const int MaxPath = 3072;
     private const int MaxPermissions = 5;
 
-    private readonly Dictionary<int, int> _owned = [];
-    private Node _root = MakeRoot();
+    private readonly List<StoreWatch> _watches = [];
+    private StoreTree _tree = StoreTree.Empty;
+    private ulong _generation = 1;
 
-    private sealed class Node
-    {
-        public readonly SortedDictionary<string, Node> Children = new(StringComparer.Ordinal);
-        public byte[] Value = [];
-        public List<StorePermission> Permissions = [];
-
-        public int Owner => Permissions[0].Domain;
-
-        public bool May(int domain, bool write)
-        {
-            if (domain == 0 || domain == Owner) return true;
-            var found = Permissions.FindIndex(1, p => p.Domain == domain);
-            var permission = Permissions[Math.Max(found, 0)];
-            return write ? permission.Writes : permission.Reads;
-        }
-    }
-
-    /// <summary>Forgets everything.</summary>
-    public void Clear()
-    {
-        _root = MakeRoot();
-        _owned.Clear();
-    }
+    /// <summary>Forgets all nodes. Watches stay.</summary>
+    public void Clear() => _tree = StoreTree.Empty;
 
     /// <summary>A node of domain 0's that a guest may read, or of the guest's own; so is what is made below it.</summary>
     public void Make(string path, int guest, bool guestMayWrite)
     {
         Write(path, "");
-        SetPermissions(0, path, guestMayWrite ? [new('n', guest)] : [new('n', 0), new('r', guest)]);
+        SetPermissions(0, path, guestMayWrite ? [new('n', guest)] : [new('n', 0), new('r', guest)], null);
     }
 
     /// <summary>As domain 0.</summary>
-    public void Write(string path, string value) => Write(0, path, Encoding.UTF8.GetBytes(value));
+    public void Write(string path, string value) => Write(0, path, Encoding.UTF8.GetBytes(value), null);
 
     /// <summary>As domain 0; null when there is no such node.</summary>
-    public string? Read(string path) => Find(path) is { } node ? Encoding.UTF8.GetString(node.Value) : null;
+    public string? Read(string path) => _tree.Find(path) is { } node ? Encoding.UTF8.GetString(node.Value) : null;
+
+    // Requests of a domain, in a transaction or without one.
 
     /// <exception cref="StoreException">ENOENT, EACCES or EINVAL.</exception>
-    public byte[] Read(int domain, string path) => Get(domain, path, write: false).Value;
-
-    /// <summary>Names of the nodes below.</summary>
-    /// <exception cref="StoreException">As with <see cref="Read(int, string)"/>.</exception>
-    public IEnumerable<string> List(int domain, string path) => Get(domain, path, write: false).Children.Keys;
-
-    /// <exception cref="StoreException">As with <see cref="Read(int, string)"/>.</exception>
-    public IReadOnlyList<StorePermission> Permissions(int domain, string path) => Get(domain, path, write: false).Permissions;
+    internal StoreNode Get(int domain, string path, StoreTransaction? transaction)
+    {
+        Check(path);
+        transaction?.NoteRead(path);
+        var node = (transaction?.Tree ?? _tree).Find(path) ?? throw new StoreException("ENOENT");
+        return node.May(domain, write: false) ? node : throw new StoreException("EACCES");
+    }
 
     /// <summary>Sets a value; the node and those above it are made where they are missing.</summary>
     /// <exception cref="StoreException">EACCES, EINVAL, ENOSPC for more than the domain may have.</exception>
-    public void Write(int domain, string path, ReadOnlySpan<byte> value)
+    internal void Write(int domain, string path, byte[] value, StoreTransaction? transaction)
     {
         if (domain != 0 && value.Length > MaxValueBytes) throw new StoreException("ENOSPC");
-        MakeNode(domain, path).Value = value.ToArray();
+        Step(transaction, editor => editor.Write(domain, path, value));
     }
 
     /// <summary>Makes an empty node where there is none.</summary>
-    /// <exception cref="StoreException">As with <see cref="Write(int, string, ReadOnlySpan{byte})"/>.</exception>
-    public void MakeFolder(int domain, string path) => MakeNode(domain, path);
+    /// <exception cref="StoreException">As with <see cref="Write(int, string, byte[], StoreTransaction?)"/>.</exception>
+    internal void MakeFolder(int domain, string path, StoreTransaction? transaction) => Step(transaction, editor => editor.Write(domain, path, null));
 
     /// <summary>Removes a node and all below it.</summary>
     /// <exception cref="StoreException">ENOENT when the parent is not there either, EACCES, EINVAL for the root.</exception>
-    public void Remove(int domain, string path)
-    {
-        Check(path);
-        var slash = path.LastIndexOf('/');
-        if (path == "/") throw new StoreException("EINVAL");
-        var parent = Find(slash == 0 ? "/" : path[..slash]) ?? throw new StoreException("ENOENT");
-        if (!parent.Children.TryGetValue(path[(slash + 1)..], out var node)) return;
-        if (!node.May(domain, write: true)) throw new StoreException("EACCES");
-        parent.Children.Remove(path[(slash + 1)..]);
-        Forget(node);
-    }
+    internal void Remove(int domain, string path, StoreTransaction? transaction) => Step(transaction, editor => editor.Remove(domain, path));
 
     /// <exception cref="StoreException">ENOENT, EACCES when the caller is not the owner, EINVAL for an empty list, ENOSPC for a long one.</exception>
-    public void SetPermissions(int domain, string path, IReadOnlyList<StorePermission> permissions)
+    internal void SetPermissions(int domain, string path, IReadOnlyList<StorePermission> permissions, StoreTransaction? transaction) =>
+        Step(transaction, editor => editor.SetPermissions(domain, path, permissions));
+
+    internal StoreTransaction Start(uint id) => new(id, _tree);
+
+    /// <summary>Makes all steps of a transaction seen.</summary>
+    /// <returns>False when something that it read was changed by others; nothing happened.</returns>
+    /// <exception cref="StoreException">A step is refused now.</exception>
+    internal bool TryCommit(StoreTransaction transaction)
     {
-        var node = Get(domain, path, write: true);
-        if (permissions.Count == 0) throw new StoreException("EINVAL");
-        if (domain != 0 && (domain != node.Owner || permissions[0].Domain != domain)) throw new StoreException("EACCES");
-        if (domain != 0 && permissions.Count > MaxPermissions) throw new StoreException("ENOSPC");
-        Count(node.Owner, -1);
-        node.Permissions = [.. permissions];
-        Count(node.Owner, 1);
+        if (!transaction.IsCurrent(_tree)) return false;
+        var editor = new Editor(this, _tree);
+        transaction.Repeat(editor);
+        Finish(editor);
+        return true;
     }
 
-    /// <summary>Adds all nodes to a hash.</summary>
-    internal void AppendTo(IncrementalHash hash) => AppendTo(hash, "", _root);
+    // Watches.
 
-    private static void AppendTo(IncrementalHash hash, string path, Node node)
+    /// <summary>Adds a watch, which fires at once.</summary>
+    internal void Add(StoreWatch watch)
     {
-        hash.AppendData(Encoding.ASCII.GetBytes($"{path}\0{string.Join(',', node.Permissions)}\0{node.Value.Length}\0"));
-        hash.AppendData(node.Value);
-        foreach (var (name, child) in node.Children) AppendTo(hash, $"{path}/{name}", child);
+        _watches.Add(watch);
+        watch.Fire(watch.Path);
     }
 
-    private static Node MakeRoot() => new() { Permissions = [new('r', 0)] };
+    internal void Remove(StoreWatch watch) => _watches.Remove(watch);
 
-    private static void Check(string path)
+    /// <exception cref="StoreException">EINVAL: it is no path.</exception>
+    internal static void Check(string path)
     {
         if (path.Length is 0 or > MaxPath || path[0] != '/' || (path.Length > 1 && path[^1] == '/') || path.Contains("//", StringComparison.Ordinal)) throw new StoreException("EINVAL");
         foreach (var letter in path)
             if (!char.IsAsciiLetterOrDigit(letter) && letter is not ('-' or '/' or '_' or '@')) throw new StoreException("EINVAL");
     }
 
-    private Node? Find(string path)
+    private void Step(StoreTransaction? transaction, Action<Editor> step)
     {
-        var node = _root;
-        foreach (var name in path.Split('/', StringSplitOptions.RemoveEmptyEntries))
-            if (!node.Children.TryGetValue(name, out node!)) return null;
-        return node;
-    }
-
-    private Node Get(int domain, string path, bool write)
-    {
-        Check(path);
-        var node = Find(path) ?? throw new StoreException("ENOENT");
-        return node.May(domain, write) ? node : throw new StoreException("EACCES");
-    }
-
-    private Node MakeNode(int domain, string path)
-    {
-        Check(path);
-        var node = _root;
-        var names = path.Split('/', StringSplitOptions.RemoveEmptyEntries);
-        var missing = 0;
-        foreach (var name in names)
+        var editor = new Editor(this, transaction?.Tree ?? _tree);
+        step(editor);
+        if (transaction is null)
         {
-            if (!node.Children.TryGetValue(name, out var child)) break;
-            node = child;
-            missing++;
+            Finish(editor);
+            return;
         }
 
-        if (!node.May(domain, write: true)) throw new StoreException("EACCES");
-        if (domain != 0 && _owned.GetValueOrDefault(domain) + names.Length - missing > MaxNodes) throw new StoreException("ENOSPC");
-        foreach (var name in names.AsSpan(missing))
+        transaction.NoteStep(step);
+        transaction.Tree = editor.Tree;
+    }
+
+    /// <summary>The changed tree is everybody's, and who watches is told.</summary>
+    private void Finish(Editor editor)
+    {
+        var before = _tree;
+        _tree = editor.Tree;
+        foreach (var (path, removed) in editor.Changes)
         {
-            var child = new Node { Permissions = [.. node.Permissions] };
-            if (domain != 0) child.Permissions[0] = child.Permissions[0] with { Domain = domain };
-            Count(child.Owner, 1);
-            node.Children.Add(name, child);
-            node = child;
+            // A list of its own: who is told may come with the next request at once.
+            foreach (var watch in _watches.ToArray()) watch.Look(path, removed, before, _tree);
+        }
+    }
+
+    /// <summary>Changes to a tree, and what they are.</summary>
+    internal sealed class Editor(XenStore store, StoreTree tree)
+    {
+        public StoreTree Tree { get; private set; } = tree;
+
+        public List<(string Path, bool Removed)> Changes { get; } = [];
+
+        /// <param name="value">Null keeps what is there.</param>
+        public void Write(int domain, string path, byte[]? value)
+        {
+            Check(path);
+            var names = StoreTree.Names(path);
+            var (depth, node) = (0, Tree.Root);
+            while (depth < names.Length && node.Children.TryGetValue(names[depth], out var child)) (depth, node) = (depth + 1, child);
+            if (!node.May(domain, write: true)) throw new StoreException("EACCES");
+            if (domain != 0 && Tree.Owned.GetValueOrDefault(domain) + names.Length - depth > MaxNodes) throw new StoreException("ENOSPC");
+            if (depth == names.Length)
+            {
+                if (value is null) return;
+                Put(path, node with { Value = value, Generation = ++store._generation });
+                return;
+            }
+
+            var at = string.Concat(depth == 0 ? "" : "/", string.Join('/', names.AsSpan(0, depth)!));
+            var permissions = domain == 0 ? node.Permissions : node.Permissions.SetItem(0, node.Permissions[0] with { Domain = domain });
+            for (; depth < names.Length; depth++)
+            {
+                at = $"{at}/{names[depth]}";
+                Tree = Tree.With(at, new StoreNode(StoreNode.NoChildren, depth == names.Length - 1 ? value ?? [] : [], permissions, ++store._generation), store._generation);
+            }
+
+            Changes.Add((path, false));
         }
 
-        return node;
+        public void Remove(int domain, string path)
+        {
+            Check(path);
+            if (path == "/") throw new StoreException("EINVAL");
+            var slash = path.LastIndexOf('/');
+            if (Tree.Find(slash == 0 ? "/" : path[..slash]) is null) throw new StoreException("ENOENT");
+            if (Tree.Find(path) is not { } node) return;
+            if (!node.May(domain, write: true)) throw new StoreException("EACCES");
+            Tree = Tree.With(path, null, ++store._generation);
+            Changes.Add((path, true));
+        }
+
+        public void SetPermissions(int domain, string path, IReadOnlyList<StorePermission> permissions)
+        {
+            Check(path);
+            var node = Tree.Find(path) ?? throw new StoreException("ENOENT");
+            if (!node.May(domain, write: true)) throw new StoreException("EACCES");
+            if (permissions.Count == 0) throw new StoreException("EINVAL");
+            if (domain != 0 && (domain != node.Owner || permissions[0].Domain != domain)) throw new StoreException("EACCES");
+            if (domain != 0 && permissions.Count > MaxPermissions) throw new StoreException("ENOSPC");
+            Put(path, node with { Permissions = [.. permissions], Generation = ++store._generation });
+        }
+
+        private void Put(string path, StoreNode node)
+        {
+            Tree = Tree.With(path, node, store._generation);
+            Changes.Add((path, false));
+        }
     }
 
-    private void Forget(Node node)
+    /// <summary>Adds all nodes and watches to a hash.</summary>
+    internal void AppendTo(IncrementalHash hash)
     {
-        Count(node.Owner, -1);
-        foreach (var child in node.Children.Values) Forget(child);
+        AppendTo(hash, "", _tree.Root);
+        foreach (var watch in _watches) hash.AppendData(Encoding.ASCII.GetBytes($"{watch.Path}\0{watch.Token}\0"));
     }
 
-    private void Count(int owner, int change)
+    private static void AppendTo(IncrementalHash hash, string path, StoreNode node)
     {
-        if (owner != 0) _owned[owner] = _owned.GetValueOrDefault(owner) + change;
+        hash.AppendData(Encoding.ASCII.GetBytes($"{path}\0{string.Join(',', node.Permissions)}\0{node.Value.Length}\0"));
+        hash.AppendData(node.Value);
+        foreach (var (name, child) in node.Children) AppendTo(hash, $"{path}/{name}", child);
     }
 }
