@@ -8,6 +8,7 @@ using XenDM.Core.Time;
 using XenDM.Core.Tracing;
 using XenDM.Cpu;
 using XenDM.Cpu.State;
+using XenDM.Hypervisor.Embedded.Xen.Backends;
 using XenDM.Hypervisor.Embedded.Xen.Events;
 using XenDM.Hypervisor.Embedded.Xen.Grants;
 using XenDM.Hypervisor.Embedded.Xen.Store;
@@ -48,6 +49,7 @@ public sealed unsafe class XenGuest : IDevice, IDisposable
     private readonly StoreConnection _connection;
     private readonly StorePeer _storePeer;
     private readonly ConsoleRing _console;
+    private readonly EmbeddedGrants _backendGrants;
 
     /// <param name="startTime">Unix time in nanoseconds when guest time is 0.</param>
     /// <exception cref="DomainBuildException">The loader is no file that can be started.</exception>
@@ -66,6 +68,7 @@ public sealed unsafe class XenGuest : IDevice, IDisposable
         Timers = new XenTimers(clock, Vcpus.Length, vcpu => Events!.RaiseVirq(vcpu, XenConstants.VirqTimer), vcpu => Vcpus[vcpu].Wake(), WatchdogExpired);
         Events = new EventChannels(Physmap, machine, Vcpus, DomainId);
         Grants = new GrantTable(Physmap, (ushort)DomainId);
+        _backendGrants = new EmbeddedGrants(Grants, Physmap);
         _builder = new DomainBuilder(options, machine.Ram, machine.Cpus.Count);
         _hypercalls = new Hypercalls(this);
         _connection = new StoreConnection(Store, DomainId, log, () => Events.SetPending(StorePort));
@@ -136,6 +139,11 @@ public sealed unsafe class XenGuest : IDevice, IDisposable
         Events.TryBindPeer(ConsolePort, _console);
         if (_options.Loader.Length > 0) _builder.SetFirstVcpu(Machine.Cpus[0]);
     }
+
+    /// <summary>What PV backends of domain 0 use in this machine.</summary>
+    /// <param name="loop">The machine thread's, on which this is called.</param>
+    public XenPorts CreatePorts(IEventLoop loop) =>
+        new(new EmbeddedStore(Store, loop), _backendGrants, new EmbeddedEventChannels(Events, DomainId, loop, _backendGrants.DropCode));
 
     /// <summary>Leads the guest's first console (hvc0) somewhere. Once, before the machine runs.</summary>
     public void AttachConsole(ICharBackend backend) => _console.Attach(backend);
@@ -214,6 +222,7 @@ public sealed unsafe class XenGuest : IDevice, IDisposable
     internal bool Enter(int index)
     {
         var vcpu = Vcpus[index];
+        if (_backendGrants.HasWritten) _backendGrants.DropCode();
         if (vcpu.Wait != VcpuWait.None)
         {
             if (vcpu.State == Runstate.Running) vcpu.SetState(Runstate.Blocked, Now);
@@ -295,6 +304,7 @@ public sealed unsafe class XenGuest : IDevice, IDisposable
     {
         Physmap.AppendTo(hash);
         Store.AppendTo(hash);
+        _connection.AppendTo(hash);
         hash.AppendData(BitConverter.GetBytes(StateHasher.Hash([this])));
     }
 

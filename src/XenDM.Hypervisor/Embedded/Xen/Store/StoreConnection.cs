@@ -1,5 +1,6 @@
 using System;
 using System.Buffers.Binary;
+using System.Security.Cryptography;
 using System.Text;
 using XenDM.Core.Hypervisor;
 using XenDM.Core.State;
@@ -71,6 +72,9 @@ internal sealed unsafe class StoreConnection(XenStore store, int domain, IMachin
 
         if (moved) notify();
     }
+
+    /// <inheritdoc cref="StoreRequests.AppendTo"/>
+    public void AppendTo(IncrementalHash hash) => _requests.AppendTo(hash);
 
     public void State(StateVisitor s)
     {

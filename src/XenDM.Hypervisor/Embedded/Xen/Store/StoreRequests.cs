@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Globalization;
+using System.Security.Cryptography;
 using System.Text;
 using XenDM.Core.Hypervisor;
 
@@ -69,6 +70,14 @@ internal sealed class StoreRequests(XenStore store, int domain)
         _waiting.Remove(next);
         payload = Encoding.Latin1.GetBytes($"{next.Path}\0{next.Token}\0");
         return true;
+    }
+
+    /// <summary>Adds what waits, and which transactions are open, to a hash.</summary>
+    public void AppendTo(IncrementalHash hash)
+    {
+        foreach (var (path, token) in _events) hash.AppendData(Encoding.Latin1.GetBytes($"{path}\0{token}\0"));
+        foreach (var transaction in _transactions.Keys) hash.AppendData(BitConverter.GetBytes(transaction));
+        hash.AppendData(BitConverter.GetBytes(_lastTransaction));
     }
 
     /// <summary>Carries a request out.</summary>

@@ -1,0 +1,60 @@
+using System;
+
+namespace XenDM.Core.Hypervisor;
+
+/// <summary>
+/// Pages that a guest granted, in this process's memory until they are unmapped by disposing. They need not lie side by side. The guest can change
+/// them at any time: what is checked has to be copied first.
+/// </summary>
+public interface IGrantMapping : IDisposable
+{
+    /// <summary>Pages of 4 KiB.</summary>
+    int Pages { get; }
+
+    /// <summary>Host address of a page, which stays until this is disposed.</summary>
+    nint Address(int page);
+
+    /// <summary>Copies bytes out, across pages.</summary>
+    /// <param name="offset">From the start of the first page; what is asked for must lie within the mapping.</param>
+    void Read(int offset, Span<byte> destination);
+
+    /// <summary>Copies bytes in, across pages.</summary>
+    /// <inheritdoc cref="Read"/>
+    void Write(int offset, ReadOnlySpan<byte> source);
+
+    /// <summary>A page was written through <see cref="Address"/>: said before the guest is notified.</summary>
+    void Written(int page);
+}
+
+/// <summary>One piece of a batch copy between a granted page and memory of this process (gnttab_copy of xen/public/grant_table.h).</summary>
+public struct GrantCopy
+{
+    /// <summary>The guest's grant.</summary>
+    public uint Reference;
+
+    /// <summary>First byte in the granted page, and how many; they must not cross its end.</summary>
+    public ushort Offset, Length;
+
+    /// <summary>From this process to the guest; else the other way.</summary>
+    public bool ToGuest;
+
+    /// <summary>Address in memory of this process that does not move (<see cref="Memory.PinnedBuffer"/>).</summary>
+    public nint Local;
+
+    /// <summary>GNTST_*: 0 when it was done, else negative.</summary>
+    public short Status;
+}
+
+/// <summary>
+/// A backend's use of guests' grants: libxengnttab's, or the embedded machine's own. From any thread, but a mapping from one at a time.
+/// </summary>
+public interface IGrants
+{
+    /// <summary>Maps pages that a guest granted to this domain.</summary>
+    /// <param name="writable">They are written too.</param>
+    /// <returns>Null when the guest does not grant all of them so, or no more can be mapped.</returns>
+    IGrantMapping? TryMap(int domain, ReadOnlySpan<uint> references, bool writable);
+
+    /// <summary>Copies pieces, each for itself; how it went stands in each.</summary>
+    void Copy(int domain, Span<GrantCopy> pieces);
+}
