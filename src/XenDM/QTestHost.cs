@@ -79,7 +79,8 @@ internal sealed class QTestHost : IDisposable
 
     private void SetUp()
     {
-        Catalogue.Check(_options, displays: false);
+        Catalogue.Check(_options, displays: true);
+        if (_options.Display == "text") throw new UsageException("-display", "text needs a machine with vCPUs: see xendm run");
         foreach (var chardev in _options.Chardevs) _resources.Push(_chardevs.FromChardev(chardev.ToDictionary()));
         var client = _options.QTest is { } spec ? _chardevs.FromSerial("qtest", spec) : null;
         if (client is not null) _resources.Push(client);
@@ -127,7 +128,7 @@ internal sealed class QTestHost : IDisposable
         AddFirmwareItems(config);
         KernelBoot.Open(_options, Hypervisor.Embedded.GuestRam.HoleStart)?.AddTo(config);
         var order = BootOrder(_options.BootOrderGiven ? _options.BootOrder : "cad");
-        var board = new Board(new BoardOptions(false, !_options.NoAcpi, _options.Cpus, _options.MaxCpus, serial, order, config, PowerButton: PressPowerButton) { Shadow = _hypervisor.SetShadow },
+        var board = new Board(new BoardOptions(false, !_options.NoAcpi, _options.Cpus, _options.MaxCpus, serial, order, config, PowerButton: PressPowerButton, Display: MakeDisplay()) { Shadow = _hypervisor.SetShadow },
             _hypervisor, _clock, machine, machine, _log);
         Host.AttachDrives(board, _drives);
         machine.Install(board, _drives);
@@ -140,6 +141,9 @@ internal sealed class QTestHost : IDisposable
         _target.Machine = machine;
         return machine;
     }
+
+    private DisplayAdapter? MakeDisplay() =>
+        DisplaySpec.FromOptions(_options) is { } spec ? new DisplayAdapter(_hypervisor!.CreateVideoMemory(spec.MemoryMiB << 20), spec.ReadRom()) : null;
 
     /// <summary>A PC has a CD drive as the second channel's master, unless something else was put there.</summary>
     private List<DriveSpec> Drives()

@@ -23,6 +23,9 @@ internal sealed class FirmwareRom : IDisposable
         map.Map((GuestRam.FourGiB - (ulong)bytes) >> PhysicalMap.PageBits, (ulong)bytes >> PhysicalMap.PageBits, _host, false);
     }
 
+    /// <summary>How far below 4 GiB it begins.</summary>
+    public ulong Bytes => _length;
+
     /// <summary>Where the image's end is shadowed below 1 MiB: at most its last 128 KiB.</summary>
     /// <returns>First address.</returns>
     public ulong LegacyStart => (1 << 20) - Math.Min(_length, 128 << 10);

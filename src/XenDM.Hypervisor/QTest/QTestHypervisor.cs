@@ -28,6 +28,7 @@ public sealed class QTestHypervisor : IHypervisor
 
     private readonly GuestRam _ram;
     private readonly FirmwareRom? _rom;
+    private VideoRam? _video;
     private readonly AddressSpace _platformPorts = new(IoSpace.Port, 0xffff);
     private readonly AddressSpace _platformMemory = new(IoSpace.Memory, ulong.MaxValue);
     private readonly List<IDevice> _devices = [];
@@ -67,6 +68,15 @@ public sealed class QTestHypervisor : IHypervisor
     public Action<ShutdownReason>? Ended { get; set; }
 
     public IGuestMemory Memory => _ram;
+
+    /// <summary>Makes the memory of the display adapter, once.</summary>
+    /// <param name="bytes">A power of two from 256 KiB to 256 MiB.</param>
+    /// <exception cref="System.IO.IOException">The host has no memory for it.</exception>
+    public VideoMemory CreateVideoMemory(int bytes)
+    {
+        _video = new VideoRam(bytes, _ram.Map, _ram.Low, GuestRam.FourGiB - (_rom?.Bytes ?? 0));
+        return _video;
+    }
 
     /// <summary>RAM below the PCI hole, and from 4 GiB on; bytes.</summary>
     public (ulong Low, ulong High) RamSplit => (_ram.Low, _ram.High);
@@ -257,6 +267,7 @@ public sealed class QTestHypervisor : IHypervisor
     public void Dispose()
     {
         _rom?.Dispose();
+        _video?.Dispose();
         _ram.Dispose();
     }
 

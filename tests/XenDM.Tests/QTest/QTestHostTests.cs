@@ -39,6 +39,20 @@ public sealed class QTestHostTests : IDisposable
         Assert.Equal(0, board.Terminate());
     }
 
+    /// <summary>The adapter's framebuffer is where its BAR says, and its text window at a0000.</summary>
+    [Fact]
+    public void ADisplayAdapterShowsItsMemory()
+    {
+        using var board = new QTestProcess("-machine", "pc", "-nodefaults", "-device", "VGA,vgamem_mb=4");
+        Assert.Equal(0x1111_1234u, board.Config('l', 2, 0, 0));
+        board.SetConfig('l', 2, 0, 0x10, 0xe000_0000);
+        board.SetConfig('w', 2, 0, 4, 3);
+        board.Write(0xe03f_fffc, [1, 2, 3, 4]);
+        Assert.Equal([1, 2, 3, 4], board.Read(0xe03f_fffc, 4));
+        board.Out('w', 0x1ce, 0);
+        Assert.Equal(0xb0c5u, board.In('w', 0x1d0));
+    }
+
     [Fact]
     public void PciFunctionsAreFoundAndTheirBarsSized()
     {
