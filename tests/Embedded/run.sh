@@ -215,6 +215,7 @@ for guest in "${guests[@]}"; do
       boot --cpu i686 --cpus 2 --kernel "$vmlinuz" --initrd "$tmp/initrd32" --append "console=ttyS0 nokaslr"
       expect '^UP' 200 || { fail 'did not reach its shell'; continue; }
       clean && ask 'uname -m; grep -c ^processor /proc/cpuinfo' 30 && [ "$reply" = 'i686 2' ] || { [ -z "$pid" ] || fail "two 32-bit CPUs expected, got $reply"; continue; }
+      xen 2 || continue
       off && pass ;;
     grub)
       # Its menu, its prompt and an answer on the screen, with keys from the keyboard.
