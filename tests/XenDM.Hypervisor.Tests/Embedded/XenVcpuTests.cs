@@ -118,6 +118,17 @@ public sealed class XenVcpuTests : IDisposable
         Assert.Equal(-EINVAL, _board.Call(Assist, 0, 4));
     }
 
+    /// <summary>Lists in a list of calls share what one call may work on, so that no guest holds the machine up.</summary>
+    [Fact]
+    public void ListsOfListsAreBounded()
+    {
+        const uint grants = 20, copy = 5, count = 40_000;
+        _board.Write(Data, grants, 1, copy, Place, count, 0, 0, 0, grants, 1, copy, Place, count, 0, 0, 0);
+        Assert.Equal(0, _board.Call(Multicall, Data, 2));
+        Assert.Equal((0, -EINVAL), ((int)_board.Read(Data + 4), (int)_board.Read(Data + 36)));
+        Assert.Equal(-EINVAL, _board.Call(Multicall, Data, 1025));
+    }
+
     [Fact]
     public void MemoryIsCounted()
     {

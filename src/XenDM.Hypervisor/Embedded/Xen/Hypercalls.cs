@@ -17,7 +17,9 @@ internal sealed class Hypercalls(XenGuest guest)
         PhysdevOp = 33, HvmOp = 34, XenPmuOp = 40;
 
     private const int MaxConsoleBytes = 4096;
-    private const ulong MaxMulticallEntries = 1 << 16;
+
+    /// <summary>What an entry of a list of calls counts for, beside the lists that it has itself.</summary>
+    private const ulong MulticallWork = 64;
 
     /// <summary>VMASST_TYPE_runstate_update_flag, the one that an HVM guest has. An update is never seen half done here.</summary>
     private const ulong RunstateUpdateFlag = 5;
@@ -60,7 +62,7 @@ internal sealed class Hypercalls(XenGuest guest)
     private long CallMany(in HypercallArguments call)
     {
         var count = call.A2;
-        if (count > MaxMulticallEntries) return -Errno.EINVAL;
+        if (count > guest.WorkLeft || !guest.TrySpend(count * MulticallWork)) return -Errno.EINVAL;
         var longs = call.LongBytes;
         Span<byte> entry = stackalloc byte[8 * longs];
         for (ulong n = 0; n < count; n++)

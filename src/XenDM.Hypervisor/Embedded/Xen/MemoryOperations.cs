@@ -10,8 +10,6 @@ internal sealed class MemoryOperations(XenGuest guest)
     /// <summary>The low bits are the command; those above are a continuation's.</summary>
     private const ulong CommandMask = 0x3f;
 
-    /// <summary>Frames that one call works on; the guest asks again for the rest.</summary>
-    private const ulong MaxFrames = 1 << 16;
     private const int MaxExtentOrder = 9;
     private const int E820EntryBytes = 20;
     private const uint SpaceSharedInfo = 0, SpaceGrantTable = 1, SpaceFrame = 2, SpaceFrameRange = 3, SpaceForeign = 4, SpaceDevice = 5;
@@ -61,9 +59,10 @@ internal sealed class MemoryOperations(XenGuest guest)
         if (order > MaxExtentOrder) return 0;
         Span<byte> frame = stackalloc byte[call.LongBytes];
         ulong done = 0;
-        for (; done < Math.Min(count, MaxFrames >> (int)order); done++)
+        // The guest asks again for the rest.
+        for (; done < count; done++)
         {
-            if (!call.TryRead(frames + (done * (ulong)call.LongBytes), frame)) break;
+            if (!guest.TrySpend(1ul << (int)order) || !call.TryRead(frames + (done * (ulong)call.LongBytes), frame)) break;
             var gfn = call.Long(frame, 0);
             var worked = true;
             for (ulong n = 0; n < 1ul << (int)order && worked; n++) worked = populate ? guest.Physmap.TryPopulate(gfn + n) : guest.Physmap.TryRemove(gfn + n);
@@ -84,6 +83,7 @@ internal sealed class MemoryOperations(XenGuest guest)
         var gfn = call.Long(request, 8 + call.LongBytes);
         if (!guest.IsSelf(domain)) return -Errno.EPERM;
         if (space != SpaceFrameRange) return Add(space, index, gfn);
+        if (!guest.TrySpend(size)) return -Errno.EINVAL;
         for (ulong n = 0; n < size; n++)
             if (Add(SpaceFrame, index + n, gfn + n) is not 0 and var error) return error;
         return 0;
@@ -99,7 +99,7 @@ internal sealed class MemoryOperations(XenGuest guest)
         var size = BinaryPrimitives.ReadUInt16LittleEndian(request[4..]);
         var (indices, frames, errors) = (call.Long(request, 8), call.Long(request, 8 + call.LongBytes), call.Long(request, 8 + (2 * call.LongBytes)));
         if (!guest.IsSelf(BinaryPrimitives.ReadUInt16LittleEndian(request))) return -Errno.EPERM;
-        if (space == SpaceFrameRange) return -Errno.EINVAL;
+        if (space == SpaceFrameRange || !guest.TrySpend(size)) return -Errno.EINVAL;
         Span<byte> index = stackalloc byte[call.LongBytes];
         Span<byte> frame = stackalloc byte[call.LongBytes];
         Span<byte> error = stackalloc byte[4];

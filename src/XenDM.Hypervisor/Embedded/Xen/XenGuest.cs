@@ -33,6 +33,9 @@ public sealed unsafe class XenGuest : IDevice, IDisposable
 
     /// <summary>Writing an address to it fills the page there with hypercalls.</summary>
     public const uint HypercallMsr = 0x4000_0000;
+    /// <summary>List entries or frames that one hypercall works on: below a tenth of a second.</summary>
+    private const ulong WorkOfACall = 1 << 16;
+
     private const ulong Paging = 1ul << 31;
     private const int StorePort = 1;
     private const int ConsolePort = 2;
@@ -202,9 +205,23 @@ public sealed unsafe class XenGuest : IDevice, IDisposable
         return Physmap.TryShow(gfn, Shared.Page);
     }
 
+    /// <summary>Takes from what one hypercall may work on, lists within lists included, so that no guest holds the machine up.</summary>
+    /// <param name="units">Entries of a list, or frames.</param>
+    /// <returns>False when it is too much: the call is to be refused or cut short.</returns>
+    internal bool TrySpend(ulong units)
+    {
+        if (units > WorkLeft) return false;
+        WorkLeft -= units;
+        return true;
+    }
+
+    /// <summary>What is left for the hypercall that runs.</summary>
+    internal ulong WorkLeft { get; private set; }
+
     /// <summary>VMCALL or VMMCALL of a vCPU.</summary>
     internal void Call(X86Cpu cpu)
     {
+        WorkLeft = WorkOfACall;
         var c = cpu.State;
         var is64 = Is64(cpu);
         var number = (uint)c->R[0];

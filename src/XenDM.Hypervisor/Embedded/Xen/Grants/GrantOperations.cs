@@ -10,7 +10,6 @@ namespace XenDM.Hypervisor.Embedded.Xen.Grants;
 /// </summary>
 internal sealed class GrantOperations(XenGuest guest)
 {
-    private const ulong MaxEntries = 1 << 16;
     private const int PageBytes = 4096;
     private const ushort CopySourceIsGrant = 1, CopyDestinationIsGrant = 2;
 
@@ -35,7 +34,7 @@ internal sealed class GrantOperations(XenGuest guest)
     /// <summary>Works off an array in the guest's memory; each entry is written back with its status.</summary>
     private long Each(in HypercallArguments call, int bytes, Worker work)
     {
-        if (call.A3 > MaxEntries) return -Errno.EINVAL;
+        if (!guest.TrySpend(call.A3)) return -Errno.EINVAL;
         Span<byte> entry = stackalloc byte[40];
         entry = entry[..bytes];
         for (ulong n = 0; n < call.A3; n++)
