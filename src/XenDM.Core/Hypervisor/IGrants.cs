@@ -22,6 +22,14 @@ public interface IGrantMapping : IDisposable
     /// <inheritdoc cref="Read"/>
     void Write(int offset, ReadOnlySpan<byte> source);
 
+    /// <summary>A ring's index, 32 bits: what is read afterwards is at least as new.</summary>
+    /// <param name="offset">A multiple of 4.</param>
+    uint ReadIndex(int offset);
+
+    /// <summary>Sets a ring's index: what was written before is seen before it.</summary>
+    /// <inheritdoc cref="ReadIndex"/>
+    void WriteIndex(int offset, uint value);
+
     /// <summary>A page was written through <see cref="Address"/>: said before the guest is notified.</summary>
     void Written(int page);
 }

@@ -9,5 +9,11 @@ public static unsafe class HostMemory
 
     public static void CopyTo(ReadOnlySpan<byte> source, nint address) => source.CopyTo(new Span<byte>((void*)address, source.Length));
 
+    /// <summary>32 bits at an aligned address that others write too; later reads are not done before.</summary>
+    public static uint ReadAcquire(nint address) => System.Threading.Volatile.Read(ref *(uint*)address);
+
+    /// <summary>32 bits at an aligned address that others read too; earlier writes are not done after.</summary>
+    public static void WriteRelease(nint address, uint value) => System.Threading.Volatile.Write(ref *(uint*)address, value);
+
     public static void Clear(nint address, int length) => new Span<byte>((void*)address, length).Clear();
 }

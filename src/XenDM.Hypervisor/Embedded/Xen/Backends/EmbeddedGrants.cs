@@ -102,6 +102,16 @@ internal sealed class EmbeddedGrants(GrantTable table, Physmap physmap) : IGrant
             }
         }
 
+        public uint ReadIndex(int offset) => HostMemory.ReadAcquire(At(offset));
+
+        public void WriteIndex(int offset, uint value)
+        {
+            if (!writable) throw new InvalidOperationException("the pages are mapped for reading");
+            HostMemory.WriteRelease(At(offset), value);
+        }
+
+        private nint At(int offset) => pages[offset / PageBytes].Page + (offset % PageBytes & ~3);
+
         public void Written(int page) => owner._written.Enqueue(pages[page].Page);
 
         public void Dispose()
