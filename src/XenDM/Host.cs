@@ -32,6 +32,7 @@ internal sealed class Host : IDisposable
     private readonly TerminationSignals _signals;
     private XenHypervisor? _xen;
     private DriveTable? _drives;
+    private NetdevTable? _netdevs;
     private DeviceModelStore? _store;
     private string _why = "";
 
@@ -67,6 +68,7 @@ internal sealed class Host : IDisposable
         _xen?.Dispose();
         _store?.Dispose();
         _drives?.Dispose();
+        _netdevs?.Dispose();
         while (_resources.TryPop(out var resource)) resource.Dispose();
         _fds.Dispose();
         _signals.Dispose();
@@ -84,6 +86,7 @@ internal sealed class Host : IDisposable
         var identity = FindUser();
         var serial = OpenSerialPorts();
         _drives = new DriveTable(DriveSpec.FromOptions(_options), _loop, _log);
+        _netdevs = NetdevTable.Open(_options, _loop, _log);
         var kernel = KernelBoot.Open(_options);
         var bootOrder = BootOrder();
         var saved = _options.IncomingFd >= 0 ? ReadIncoming(_options.IncomingFd) : null;
@@ -96,9 +99,10 @@ internal sealed class Host : IDisposable
 
         var machine = new Machine(_xen, _clock, on => _xen.Serving = on, _log);
         var platform = _options.MachineType != "pc";
-        var board = new Board(new BoardOptions(platform, !_options.NoAcpi, _options.Cpus, _options.MaxCpus, serial, bootOrder, kernel?.MakeChip(_xen.Memory)), _xen, _clock, machine, machine, _log);
+        var board = new Board(new BoardOptions(platform, !_options.NoAcpi, _options.Cpus, _options.MaxCpus, serial, bootOrder, kernel?.MakeChip(_xen.Memory)) { Nics = NicSpec.FromOptions(_options), Netdevs = _netdevs }, _xen, _clock, machine, machine, _log);
         AttachDrives(board, _drives);
         machine.Install(board, _drives);
+        machine.Netdevs = _netdevs;
         if (Environment.ProcessorCount == 1) _loop.OthersWork = () => _drives.IsBusy;
         machine.Observers.Add(_target);
         board.Reset(ResetKind.Cold);

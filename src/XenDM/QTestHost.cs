@@ -32,6 +32,7 @@ internal sealed class QTestHost : IDisposable
     private readonly MonitorTarget _target;
     private QTestHypervisor? _hypervisor;
     private DriveTable? _drives;
+    private NetdevTable? _netdevs;
     private StreamWriter? _trace;
     private string _why = "";
 
@@ -69,6 +70,7 @@ internal sealed class QTestHost : IDisposable
     {
         _drives?.Flush(_log);
         _drives?.Dispose();
+        _netdevs?.Dispose();
         while (_resources.TryPop(out var resource)) resource.Dispose();
         _trace?.Dispose();
         _fds.Dispose();
@@ -121,6 +123,7 @@ internal sealed class QTestHost : IDisposable
         // The first line is there without being asked for; what it says goes nowhere.
         if (serial.Count == 0 && !_options.NoDefaults) serial.Add(_chardevs.FromSerial("serial0", "null"));
         _drives = new DriveTable(Drives(), _loop, _log);
+        _netdevs = NetdevTable.Open(_options, _loop, _log);
         _hypervisor = new QTestHypervisor((ulong)_options.MemoryMiB << 20, _options.MaxCpus, ReadFirmware());
         _hypervisor.Build(_clock, (DateTime.UtcNow.Ticks - DateTime.UnixEpoch.Ticks) * 100);
         var machine = new Machine(_hypervisor, _clock, static _ => { }, _log);
@@ -128,10 +131,11 @@ internal sealed class QTestHost : IDisposable
         AddFirmwareItems(config);
         KernelBoot.Open(_options, Hypervisor.Embedded.GuestRam.HoleStart)?.AddTo(config);
         var order = BootOrder(_options.BootOrderGiven ? _options.BootOrder : "cad");
-        var board = new Board(new BoardOptions(false, !_options.NoAcpi, _options.Cpus, _options.MaxCpus, serial, order, config, PowerButton: PressPowerButton, Display: MakeDisplay()) { Shadow = _hypervisor.SetShadow },
+        var board = new Board(new BoardOptions(false, !_options.NoAcpi, _options.Cpus, _options.MaxCpus, serial, order, config, PowerButton: PressPowerButton, Display: MakeDisplay()) { Shadow = _hypervisor.SetShadow, Nics = NicSpec.FromOptions(_options), Netdevs = _netdevs },
             _hypervisor, _clock, machine, machine, _log);
         Host.AttachDrives(board, _drives);
         machine.Install(board, _drives);
+        machine.Netdevs = _netdevs;
         machine.Observers.Add(_target);
         _hypervisor.Attach(machine, board.Memory);
         _hypervisor.Ended = reason => Ended(reason, order);

@@ -42,7 +42,8 @@ public static class QemuArguments
         ["-device"] = static (o, n, v) => o.Devices.Add(OptionList.Parse(n, v, "driver")),
         ["-drive"] = static (o, n, v) => o.Drives.Add(OptionList.Parse(n, v, null, ["file"], s_driveKeys)),
         ["-netdev"] = static (o, n, v) => o.Netdevs.Add(OptionList.Parse(n, v, "type")),
-        ["-net"] = static (_, n, v) => Only(n, v, "none"),
+        ["-nic"] = NetdevOptions.ParseNic,
+        ["-net"] = NetdevOptions.ParseNet,
         ["-boot"] = ParseBoot,
         ["-usbdevice"] = static (o, _, v) => o.UsbDevices.Add(v),
         ["-smp"] = ParseSmp,
@@ -74,7 +75,7 @@ public static class QemuArguments
         ["-hdc"] = static (o, n, v) => AddDrive(o, n, v, 2, "disk"),
         ["-hdd"] = static (o, n, v) => AddDrive(o, n, v, 3, "disk"),
         ["-cdrom"] = static (o, n, v) => AddDrive(o, n, v, 2, "cdrom"),
-        ["-object"] = static (_, n, v) => throw new UsageException(n, $"'{v}' is not built"),
+        ["-object"] = static (o, n, v) => o.Objects.Add(OptionList.Parse(n, v, "qom-type")),
         ["-rtc"] = static (_, _, _) => { },
         ["-trace"] = static (_, _, _) => { },
     };
@@ -117,6 +118,7 @@ public static class QemuArguments
             else throw new UsageException("", $"'{name}' is not an option; a disk is given with -drive");
         }
 
+        NetdevOptions.JoinNets(options);
         CheckAccelerators(options);
         if (options.Append.Length > 0 && options.Kernel is null) throw new UsageException("-append", "needs -kernel");
         if (options.Initrd is not null && options.Kernel is null) throw new UsageException("-initrd", "needs -kernel");

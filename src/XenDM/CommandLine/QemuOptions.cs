@@ -109,6 +109,12 @@ public sealed class QemuOptions
 
     public List<OptionList> Netdevs { get; } = [];
 
+    /// <summary><c>-net</c>, as far as it is no <c>none</c>; joined to <see cref="Netdevs"/> and <see cref="Devices"/> in the end.</summary>
+    public List<OptionList> Nets { get; } = [];
+
+    /// <summary><c>-object</c>, its type in the key <c>qom-type</c>.</summary>
+    public List<OptionList> Objects { get; } = [];
+
     public List<string> Serials { get; } = [];
 
     public List<string> UsbDevices { get; } = [];

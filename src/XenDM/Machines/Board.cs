@@ -37,6 +37,12 @@ internal sealed record BoardOptions(bool XenPlatform, bool Acpi, int OnlineCpus,
 
     /// <summary>Told which RAM below 1 MiB the guest sees; null where it is always there.</summary>
     public ShadowRamChanged? Shadow { get; init; }
+
+    /// <summary>The emulated NICs, in the order of their slots.</summary>
+    public IReadOnlyList<NicSpec> Nics { get; init; } = [];
+
+    /// <summary>What the NICs' cables lead to.</summary>
+    public NetdevTable? Netdevs { get; init; }
 }
 
 /// <summary>A Bochs adapter ("stdvga").</summary>

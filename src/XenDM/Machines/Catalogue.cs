@@ -30,7 +30,8 @@ internal static class Catalogue
         DisplaySpec.FromOptions(options);
         if (options.Usb) throw new UsageException("-usb", "USB is not built");
         if (options.UsbDevices.Count > 0) throw new UsageException("-usbdevice", "USB is not built");
-        foreach (var netdev in options.Netdevs) throw new UsageException("-netdev", $"network backends are not built ({netdev.Get("type")})");
+        NetdevOptions.Dumps(options, NetdevOptions.FromOptions(options));
+        NicSpec.FromOptions(options);
         if (options.Display is not ("none" or "vc") && !(displays && options.Display == "text")) throw new UsageException("-display", $"'{options.Display}' is not built; known is none");
         if (options.Serials.Count > 4) throw new UsageException("-serial", "the board has four serial ports");
     }

@@ -86,6 +86,9 @@ internal sealed class Machine : IRequestHandler, IMachineControl, IMachineEvents
 
     public DriveTable Drives { get; private set; } = null!;
 
+    /// <summary>The net backends; empty until they are set.</summary>
+    public NetdevTable? Netdevs { get; set; }
+
     /// <summary>Chips beside the board's: on the embedded machine those that Xen would emulate itself.</summary>
     public IReadOnlyList<IDevice> Platform { get; set; } = [];
 

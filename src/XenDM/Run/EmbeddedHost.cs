@@ -39,6 +39,7 @@ internal sealed class EmbeddedHost : IDisposable
     private readonly FdSets _fds = new(static fd => Posix.Close(fd), Posix.Duplicate);
     private readonly Machine _machine;
     private readonly DriveTable _drives;
+    private readonly NetdevTable _netdevs;
     private GdbSession? _debugger;
     private int _status;
 
@@ -79,17 +80,19 @@ internal sealed class EmbeddedHost : IDisposable
         }
 
         _drives = new DriveTable(options.Drives, _loop, log);
+        _netdevs = NetdevTable.Open(board, _loop, log);
         _machine = new Machine(_embedded, _clock, on => _embedded.Serving = on, log);
         var config = new FwCfg(_embedded.Memory);
         if (!loader) AddFirmwareItems(config, board, kernel is not null);
         kernel?.AddTo(config);
-        var chips = new Board(new BoardOptions(options.HasXen, true, board.Cpus, board.Cpus, serial, board.BootOrder, loader && kernel is null ? null : config, FirmwareIds: !loader, PowerButton: PressPowerButton, Display: MakeDisplay(board)) { KeepsEmulated = true }, _embedded, _clock, _machine, _machine, log);
+        var chips = new Board(new BoardOptions(options.HasXen, true, board.Cpus, board.Cpus, serial, board.BootOrder, loader && kernel is null ? null : config, FirmwareIds: !loader, PowerButton: PressPowerButton, Display: MakeDisplay(board)) { KeepsEmulated = true, Nics = NicSpec.FromOptions(board), Netdevs = _netdevs }, _embedded, _clock, _machine, _machine, log);
         chips.Ports.Map("debug console", loader ? DebugConsole.XenPort : DebugConsole.Port, 1, new DebugConsole(log));
         if (options.TestDevice) TestDevices.Map(chips.Ports, chips.Memory, _embedded);
         if (options.DebugExitPort is { } port) chips.Ports.Map("debug exit", port, DebugExit.Bytes, new DebugExit(Quit), priority: 1);
         if (chips.Vga is null) chips.Memory.Map("no display", 0xa_0000, 0x2_0000, new Nothing(), priority: -1);
         Host.AttachDrives(chips, _drives);
         _machine.Install(chips, _drives);
+        _machine.Netdevs = _netdevs;
         _machine.Platform = _embedded.Devices;
         _machine.Cpus = new EmbeddedCpus(_embedded.Cpus);
         _embedded.Attach(_machine);
@@ -235,6 +238,7 @@ internal sealed class EmbeddedHost : IDisposable
     {
         _drives.Flush(_log);
         _drives.Dispose();
+        _netdevs.Dispose();
         while (_resources.TryPop(out var resource)) resource.Dispose();
         _fds.Dispose();
         _signals.Dispose();

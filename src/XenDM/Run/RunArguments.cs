@@ -26,6 +26,7 @@ internal static class RunArguments
     private static readonly Option<string?> s_cpu = new("--cpu");
     private static readonly Option<string[]> s_disk = new("--disk");
     private static readonly Option<string?> s_cdrom = new("--cdrom");
+    private static readonly Option<string[]> s_net = new("--net");
     private static readonly Option<string?> s_kernel = new("--kernel");
     private static readonly Option<string?> s_initrd = new("--initrd");
     private static readonly Option<string?> s_append = new("--append");
@@ -52,7 +53,7 @@ internal static class RunArguments
 
     private static readonly Command s_command = new("run")
     {
-        s_memory, s_cpus, s_cpu, s_disk, s_cdrom, s_kernel, s_initrd, s_append, s_firmware, s_boot, s_serial, s_display, s_vga, s_noReboot, s_monitor, s_qmp, s_clock, s_seed, s_log, s_trace,
+        s_memory, s_cpus, s_cpu, s_disk, s_cdrom, s_net, s_kernel, s_initrd, s_append, s_firmware, s_boot, s_serial, s_display, s_vga, s_noReboot, s_monitor, s_qmp, s_clock, s_seed, s_log, s_trace,
         s_gdb, s_demo, s_hash, s_noXen, s_console, s_debugExit, s_testDevice, s_help,
     };
 
@@ -91,6 +92,7 @@ internal static class RunArguments
             Cpus = (int)Number("--cpus", parsed.GetValue(s_cpus), 1, 1, RunOptions.MaxCpus),
             Cpu = Model(parsed.GetValue(s_cpu) ?? "v3"),
             Drives = Drives(parsed.GetValue(s_disk) ?? [], parsed.GetValue(s_cdrom)),
+            Nets = Nets(parsed.GetValue(s_net) ?? [], !IsGiven(parsed, s_noXen)),
             Kernel = kernel,
             Initrd = initrd,
             Append = append ?? "",
@@ -200,6 +202,64 @@ internal static class RunArguments
         CheckFile("--disk", file, writable: !readOnly && !snapshot);
         if (!readOnly && !snapshot && !writable.Add(Path.GetFullPath(file))) throw new UsageException("--disk", $"'{file}' is given twice; two disks cannot write to one file");
         return new DriveSpec($"disk{place}", "", file, format, readOnly, false, place / 2, place % 2, true, "") { IsSnapshot = snapshot };
+    }
+
+    /// <summary>The cables; everything about them is checked that can be without the host's help.</summary>
+    private static List<RunNet> Nets(string[] texts, bool hasXen)
+    {
+        const string option = "--net";
+        var nets = new List<RunNet>();
+        foreach (var text in texts)
+        {
+            if (text == "none") continue;
+            var net = Net(OptionList.Parse(option, NetWords(text), "type", ["pcap", "tftp"], [.. NetdevOptions.Keys, "model", "mac", "pcap", "pv", "romfile", "bootindex"]), nets.Count);
+            if (net.IsPv && !hasXen) throw new UsageException(option, "pv devices are Xen's, which --no-xen hides");
+            nets.Add(net);
+        }
+
+        if (nets.Count > 0 && nets.Count != texts.Length) throw new UsageException(option, "none excludes others");
+        return nets;
+    }
+
+    /// <summary>Turns <c>tap=IF</c> and <c>socket=KIND:WHERE</c> into the words of a backend.</summary>
+    private static string NetWords(string text)
+    {
+        var comma = text.IndexOf(',', StringComparison.Ordinal);
+        var (head, rest) = comma < 0 ? (text, "") : (text[..comma], text[comma..]);
+        if (head.StartsWith("tap=", StringComparison.Ordinal)) return $"tap,ifname={head[4..]}{rest}";
+        if (!head.StartsWith("socket=", StringComparison.Ordinal)) return text;
+        var where = head[7..];
+        var colon = where.IndexOf(':', StringComparison.Ordinal);
+        return (colon < 0 ? "" : where[..colon]) switch
+        {
+            "listen" or "connect" or "mcast" => $"socket,{where[..colon]}={where[(colon + 1)..]}{rest}",
+            "unix" => $"stream,addr.type=unix,addr.path={where[(colon + 1)..]},server=on{rest}",
+            "unix-connect" => $"stream,addr.type=unix,addr.path={where[(colon + 1)..]}{rest}",
+            _ => throw new UsageException("--net", $"'{head}' is not known; there are socket=listen:[HOST]:PORT, connect:HOST:PORT, mcast:ADDRESS:PORT, unix:PATH and unix-connect:PATH"),
+        };
+    }
+
+    private static RunNet Net(OptionList list, int index)
+    {
+        var id = list.Get("id") ?? $"net{index}";
+        var model = list.Get("model") ?? NicSpec.DefaultModel;
+        if (model != "none" && !NicSpec.IsModel(model)) throw new UsageException("--net", $"model={model} is not known; there are {string.Join(", ", NicSpec.Models)} and none");
+        var mac = list.Get("mac") is { } text ? NicSpec.ParseMac("--net", text) : NicSpec.DefaultMac(index);
+        var isPv = list.GetBool("pv", false);
+        if (model == "none" && !isPv) throw new UsageException("--net", "model=none leaves a cable without a NIC, unless there is pv");
+        var dump = list.Get("pcap");
+        if (dump is { Length: 0 }) throw new UsageException("--net", "pcap=: the name of a file is missing");
+        var netdev = $"{OptionList.Escape(list.Require("type"))},id={OptionList.Escape(id)}";
+        var nic = $"{model},id=nic{index},netdev={OptionList.Escape(id)},mac={mac}";
+        foreach (var (key, value) in list.Pairs)
+        {
+            if (key is "romfile" or "bootindex") nic += $",{key}={OptionList.Escape(value)}";
+            else if (key is not ("type" or "id" or "model" or "mac" or "pcap" or "pv")) netdev += $",{key}={OptionList.Escape(value)}";
+        }
+
+        var parsed = OptionList.Parse("--net", netdev, "type");
+        NetdevOptions.Netdev(parsed);
+        return new RunNet(parsed, model == "none" ? null : OptionList.Parse("--net", nic, "driver"), mac, isPv, dump);
     }
 
     /// <summary>A file that is there, is no folder and may be opened.</summary>

@@ -15,6 +15,7 @@ internal static class RunCommand
           xendm run --kernel vmlinuz --initrd initrd.img --append console=ttyS0
           xendm run --disk guest.img --cdrom install.iso --memory 1G --cpus 4
           xendm run --disk guest.img,snapshot --serial pty --qmp /tmp/qmp
+          xendm run --disk guest.img --net user,hostfwd=tcp::2222-:22,pcap=net.pcap
           xendm run --cdrom rescue.iso --boot d --display text
 
         What to boot:
@@ -25,6 +26,11 @@ internal static class RunCommand
           --disk FILE[,readonly][,snapshot][,format=raw]
                                   an IDE disk, up to four; with snapshot the guest's writes are forgotten at the end
           --cdrom FILE            a CD in the third IDE drive
+          --net TO[,model=e1000|rtl8139|none][,mac=ADDRESS][,pcap=FILE][,pv]
+                                  a NIC whose cable leads to: user (NAT, with [,hostfwd=tcp::PORT-:PORT]... and what
+                                  QEMU's user network takes), tap=INTERFACE, socket=listen:[HOST]:PORT,
+                                  socket=connect:HOST:PORT, socket=mcast:ADDRESS:PORT, socket=unix:PATH; pcap writes a
+                                  copy of the frames, pv adds a PV device; without this the guest has no NIC
           --boot ORDER            the letters c (disk), d (CD), n (network) in the order to try [cdn], or menu
           --firmware FILE         a BIOS image, or Xen's hvmloader; also the words seabios [default] and hvmloader
 

@@ -1,5 +1,6 @@
 using System.Collections.Generic;
 using XenDM.CommandLine;
+using XenDM.Core.Backends;
 using XenDM.Cpu;
 using XenDM.Machines;
 
@@ -30,6 +31,18 @@ internal enum RunDisplay
 /// <summary>Where the debugger's stub listens: a TCP port of this host, or the path of a Unix socket.</summary>
 internal readonly record struct GdbAddress(int Port, string? Path);
 
+/// <summary>A cable of the guest.</summary>
+/// <param name="Netdev">What it leads to.</param>
+/// <param name="Nic">The emulated NIC; null for none.</param>
+/// <param name="Mac">The guest's address, of the emulated NIC and the PV device alike.</param>
+/// <param name="IsPv">The guest finds a PV device there.</param>
+/// <param name="Dump">File that takes a copy of the frames; null for none.</param>
+internal sealed record RunNet(OptionList Netdev, OptionList? Nic, MacAddress Mac, bool IsPv, string? Dump)
+{
+    /// <summary>Id of the backend.</summary>
+    public string Id => Netdev.Require("id");
+}
+
 /// <summary>A guest of the embedded machine, as <c>xendm run</c> was asked for it; complete and checked (<see cref="RunArguments"/>).</summary>
 internal sealed record RunOptions
 {
@@ -45,6 +58,9 @@ internal sealed record RunOptions
 
     /// <summary>Disks, and the CD drive at its place (channel 1, unit 0), in the order of the places.</summary>
     public IReadOnlyList<DriveSpec> Drives { get; init; } = [];
+
+    /// <summary>What <c>--net</c> asked for, in order.</summary>
+    public IReadOnlyList<RunNet> Nets { get; init; } = [];
 
     public string? Kernel { get; init; }
 
@@ -130,6 +146,13 @@ internal sealed record RunOptions
             Display = Display == RunDisplay.Text ? "text" : "none",
         };
         if (HasVga && VgaRom is not null) board.Devices.Add(OptionList.Parse("--vga", $"VGA,romfile={OptionList.Escape(VgaRom)}", "driver"));
+        foreach (var net in Nets)
+        {
+            board.Netdevs.Add(net.Netdev);
+            if (net.Nic is { } nic) board.Devices.Add(nic);
+            if (net.Dump is { } dump) board.Objects.Add(OptionList.Parse("--net", $"filter-dump,id={net.Id}-pcap,netdev={net.Id},file={OptionList.Escape(dump)}", "qom-type"));
+        }
+
         board.Serials.AddRange(Serials);
         if (Qmp is not null) AddMonitor(board, "qmp", $"socket,path={OptionList.Escape(Qmp)},server=on,wait=off", "control");
         if (Monitor is not null) AddMonitor(board, "monitor", Monitor == "stdio" ? "stdio,signal=off" : $"socket,path={OptionList.Escape(Monitor)},server=on,wait=off", "readline");
