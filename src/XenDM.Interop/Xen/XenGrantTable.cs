@@ -38,15 +38,32 @@ public sealed unsafe partial class XenGrantTable : XenHandle
     private const string Library = "libxengnttab.so.1";
 
     /// <exception cref="XenException">The library is not installed, or this process may not open /dev/xen/gntdev.</exception>
-    public XenGrantTable() => Open(Library, static () => xengnttab_open(0, 0), "/dev/xen/gntdev");
+    public XenGrantTable() => Open(Library, static () => xengnttab_open(XenToolLog.Quiet, 0), "/dev/xen/gntdev");
+
+    /// <summary>
+    /// How many pages this handle may have mapped: Linux before 5.4 allows 1024 times 1024 unless told, later ones have no such limit and refuse the call.
+    /// </summary>
+    /// <returns>0 or the negative errno.</returns>
+    public int SetMaxGrants(uint count) => Result(xengnttab_set_max_grants(Pointer, count));
 
     /// <summary>Maps granted pages of one domain side by side.</summary>
-    /// <returns>0 or the negative errno.</returns>
+    /// <returns>0 or the negative errno; -EINVAL also when one of them is not granted so.</returns>
     public int Map(ushort domain, ReadOnlySpan<uint> references, bool writable, out nint address)
     {
         var protection = writable ? MemoryProtection.Read | MemoryProtection.Write : MemoryProtection.Read;
         fixed (uint* p = references)
             address = xengnttab_map_domain_grant_refs(Pointer, (uint)references.Length, domain, p, (int)protection);
+        return address != 0 ? 0 : Result(-1);
+    }
+
+    /// <summary>
+    /// Maps one granted page, of which the kernel tells the other end when it is unmapped, also by the end of this process: by an event on a port.
+    /// </summary>
+    /// <param name="port">A local port of this process's event channels.</param>
+    /// <returns>0 or the negative errno.</returns>
+    public int MapWithNotice(ushort domain, uint reference, uint port, out nint address)
+    {
+        address = xengnttab_map_grant_ref_notify(Pointer, domain, reference, (int)(MemoryProtection.Read | MemoryProtection.Write), uint.MaxValue, port);
         return address != 0 ? 0 : Result(-1);
     }
 
@@ -66,6 +83,12 @@ public sealed unsafe partial class XenGrantTable : XenHandle
 
     [LibraryImport(Library)]
     private static partial int xengnttab_close(nint handle);
+
+    [LibraryImport(Library, SetLastError = true)]
+    private static partial int xengnttab_set_max_grants(nint handle, uint count);
+
+    [LibraryImport(Library, SetLastError = true)]
+    private static partial nint xengnttab_map_grant_ref_notify(nint handle, uint domain, uint reference, int protection, uint offset, uint port);
 
     [LibraryImport(Library, SetLastError = true)]
     private static partial nint xengnttab_map_domain_grant_refs(nint handle, uint count, uint domain, uint* references, int protection);

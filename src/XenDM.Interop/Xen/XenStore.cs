@@ -38,15 +38,20 @@ public sealed unsafe partial class XenStore : XenHandle
     public int Fd => xs_fileno(Pointer);
 
     /// <summary>Text of a node; null when it is not there or may not be read.</summary>
-    public string? Read(string path, uint transaction = 0)
+    public string? Read(string path) => Read(path, out var value) < 0 ? null : value;
+
+    /// <summary>Text of a node.</summary>
+    /// <returns>0 or the negative errno.</returns>
+    public int Read(string path, out string value, uint transaction = 0)
     {
         uint length;
-        byte* value;
-        fixed (byte* p = Utf8.Z(path)) value = (byte*)xs_read(Pointer, transaction, p, &length);
-        if (value == null) return null;
-        var text = Encoding.UTF8.GetString(value, (int)length);
-        LibC.free(value);
-        return text;
+        byte* bytes;
+        value = "";
+        fixed (byte* p = Utf8.Z(path)) bytes = (byte*)xs_read(Pointer, transaction, p, &length);
+        if (bytes == null) return Result(-1);
+        value = Encoding.UTF8.GetString(bytes, (int)length);
+        LibC.free(bytes);
+        return 0;
     }
 
     /// <returns>0 or the negative errno.</returns>
@@ -70,17 +75,19 @@ public sealed unsafe partial class XenStore : XenHandle
         fixed (byte* p = Utf8.Z(path)) return BoolResult(xs_rm(Pointer, transaction, p));
     }
 
-    /// <summary>Names of the nodes below; null when the node is not there.</summary>
-    public string[]? List(string path, uint transaction = 0)
+    /// <summary>Names of the nodes below.</summary>
+    /// <inheritdoc cref="Write"/>
+    public int List(string path, out string[] names, uint transaction = 0)
     {
         uint count;
         byte** list;
+        names = [];
         fixed (byte* p = Utf8.Z(path)) list = xs_directory(Pointer, transaction, p, &count);
-        if (list == null) return null;
-        var names = new string[count];
+        if (list == null) return Result(-1);
+        names = new string[count];
         for (var i = 0; i < names.Length; i++) names[i] = Utf8.FromZ(list[i]);
         LibC.free(list);
-        return names;
+        return 0;
     }
 
     /// <inheritdoc cref="Write"/>
@@ -89,6 +96,19 @@ public sealed unsafe partial class XenStore : XenHandle
         fixed (byte* p = Utf8.Z(path))
         fixed (XenStorePermission* list = permissions)
             return BoolResult(xs_set_permissions(Pointer, transaction, p, list, (uint)permissions.Length));
+    }
+
+    /// <inheritdoc cref="Write"/>
+    public int Permissions(string path, out XenStorePermission[] permissions, uint transaction = 0)
+    {
+        uint count;
+        XenStorePermission* list;
+        permissions = [];
+        fixed (byte* p = Utf8.Z(path)) list = xs_get_permissions(Pointer, transaction, p, &count);
+        if (list == null) return Result(-1);
+        permissions = new ReadOnlySpan<XenStorePermission>(list, (int)count).ToArray();
+        LibC.free(list);
+        return 0;
     }
 
     /// <summary>Announces every change of a node and below; the first event comes at once.</summary>
@@ -126,8 +146,12 @@ public sealed unsafe partial class XenStore : XenHandle
         return text;
     }
 
-    /// <returns>The transaction, or 0 when none could be started.</returns>
-    public uint StartTransaction() => xs_transaction_start(Pointer);
+    /// <inheritdoc cref="Write"/>
+    public int StartTransaction(out uint transaction)
+    {
+        transaction = xs_transaction_start(Pointer);
+        return transaction != 0 ? 0 : Result(-1);
+    }
 
     /// <returns>0, -EAGAIN when somebody else changed the same nodes (do it all again), or another negative errno.</returns>
     public int EndTransaction(uint transaction, bool abort) => BoolResult(xs_transaction_end(Pointer, transaction, abort ? (byte)1 : (byte)0));
@@ -178,6 +202,9 @@ public sealed unsafe partial class XenStore : XenHandle
 
     [LibraryImport(Library, SetLastError = true)]
     private static partial byte xs_set_permissions(nint handle, uint transaction, byte* path, XenStorePermission* list, uint count);
+
+    [LibraryImport(Library, SetLastError = true)]
+    private static partial XenStorePermission* xs_get_permissions(nint handle, uint transaction, byte* path, uint* count);
 
     [LibraryImport(Library, SetLastError = true)]
     private static partial byte xs_watch(nint handle, byte* path, byte* token);

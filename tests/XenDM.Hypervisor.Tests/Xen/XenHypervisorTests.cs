@@ -5,6 +5,7 @@ using XenDM.Interop.Xen;
 
 namespace XenDM.Hypervisor.Tests.Xen;
 
+[Collection("libxenstore")]
 public sealed class XenHypervisorTests
 {
     [Fact]

@@ -1,0 +1,207 @@
+using System;
+using System.Threading;
+using XenDM.Core.Hypervisor;
+using XenDM.Core.Tracing;
+using XenDM.Interop.Libc;
+using XenDM.Interop.Xen;
+
+namespace XenDM.Hypervisor.Xen.Ports;
+
+/// <summary>The event channel device as <see cref="XenEvents"/> uses it. Results are values, or the negative errno.</summary>
+public interface IEventDevice : IDisposable
+{
+    /// <summary>Readable while a port is pending; does not block.</summary>
+    int Fd { get; }
+
+    /// <returns>The local port.</returns>
+    int Bind(ushort domain, uint remotePort);
+
+    int Unbind(int port);
+
+    int Notify(int port);
+
+    /// <summary>Ports that fired; they are masked until <see cref="Unmask"/>.</summary>
+    int TakePending(Span<uint> ports);
+
+    int Unmask(ReadOnlySpan<uint> ports);
+}
+
+/// <summary>
+/// libxenevtchn as backends use it. Their channels have a descriptor apart from the ioreq server's and a thread of its own that waits on it, so an
+/// event for a data plane neither wakes the machine thread nor waits for it: this thread tells the channel's owner, which wakes the thread that does the
+/// work. Neither an event nor a notification takes a lock or memory.
+/// </summary>
+public sealed class XenEvents : IEventChannels, IDisposable
+{
+    /// <summary>Channels there can be (FIFO event channels have 2^17).</summary>
+    private const int MaxPorts = 1 << 17;
+
+    private const int Batch = 64;
+
+    private readonly IEventDevice _device;
+    private readonly IMachineLog _log;
+    private readonly int _wake;
+    private readonly Thread _thread;
+
+    /// <summary>By local port. Written on the machine thread, which replaces it when it is too small.</summary>
+    private Channel?[] _channels = new Channel?[64];
+
+    /// <summary>The one whose owner is being told.</summary>
+    private Channel? _current;
+    private volatile bool _isDisposed;
+
+    /// <exception cref="XenException">This process may not use event channels.</exception>
+    public XenEvents(IMachineLog log)
+        : this(new Device(), log)
+    {
+    }
+
+    /// <param name="device">Disposed with this.</param>
+    /// <exception cref="XenException">The kernel has no descriptor left.</exception>
+    public XenEvents(IEventDevice device, IMachineLog log)
+    {
+        (_device, _log) = (device, log);
+        _wake = Posix.EventFd();
+        if (_wake < 0)
+        {
+            device.Dispose();
+            throw new XenException("cannot wait for event channels", _wake);
+        }
+
+        _thread = new Thread(Serve) { IsBackground = true, Name = "xen-events" };
+        _thread.Start();
+    }
+
+    public IEventChannel? TryBind(int domain, uint remotePort, Action notified)
+    {
+        if (domain is < 0 or >= XenConstants.FirstReservedDomain) return null;
+        var port = _device.Bind((ushort)domain, remotePort);
+        if (port < 0) return null;
+        if (port >= MaxPorts)
+        {
+            _device.Unbind(port);
+            return null;
+        }
+
+        var channel = new Channel(this, port, remotePort, notified);
+        if (port >= _channels.Length)
+        {
+            var larger = new Channel?[Math.Max(_channels.Length * 2, port + 1)];
+            _channels.CopyTo(larger, 0);
+            Volatile.Write(ref _channels, larger);
+        }
+
+        // An event that came before nobody was told of; this call stands for it.
+        Volatile.Write(ref _channels[port], channel);
+        notified();
+        return channel;
+    }
+
+    public void Dispose()
+    {
+        if (_isDisposed) return;
+        _isDisposed = true;
+        Posix.SignalEventFd(_wake);
+        _thread.Join();
+        _device.Dispose();
+        Posix.Close(_wake);
+    }
+
+    private void Serve()
+    {
+        Span<uint> ports = stackalloc uint[Batch];
+        Span<PollFd> fds = [new PollFd { Fd = _device.Fd, Events = PollEvents.Readable }, new PollFd { Fd = _wake, Events = PollEvents.Readable }];
+        while (!_isDisposed)
+        {
+            var count = _device.TakePending(ports);
+            if (count > 0)
+            {
+                foreach (var port in ports[..count]) Tell(port);
+
+                // They were masked: what came since is told after this.
+                _device.Unmask(ports[..count]);
+            }
+            else if (count is -Errno.EAGAIN or -Errno.EINTR or 0)
+            {
+                Posix.Poll(fds, -1);
+            }
+            else
+            {
+                _log.Warn("xen", $"event channels cannot be read: {Errno.Describe(count)}; PV devices stand still");
+                return;
+            }
+        }
+    }
+
+    private void Tell(uint port)
+    {
+        var channels = Volatile.Read(ref _channels);
+        if (port >= channels.Length || Volatile.Read(ref channels[port]) is not { } channel) return;
+
+        // Whoever closes the channel sees this mark, or this thread sees that it is closed.
+        Interlocked.Exchange(ref _current, channel);
+        if (!channel.IsClosed) channel.Notified();
+        Volatile.Write(ref _current, null);
+    }
+
+    private void Close(Channel channel)
+    {
+        Volatile.Write(ref _channels[channel.Port], null);
+        if (!_isDisposed) _device.Unbind(channel.Port);
+        Interlocked.MemoryBarrier();
+        var spin = new SpinWait();
+        while (Volatile.Read(ref _current) == channel && Environment.CurrentManagedThreadId != _thread.ManagedThreadId) spin.SpinOnce();
+    }
+
+    private sealed class Channel(XenEvents owner, int port, uint remotePort, Action notified) : IEventChannel
+    {
+        private volatile bool _isClosed;
+
+        public int Port => port;
+
+        public uint RemotePort => remotePort;
+
+        public bool IsClosed => _isClosed;
+
+        public Action Notified => notified;
+
+        public void Notify()
+        {
+            if (!_isClosed) owner._device.Notify(port);
+        }
+
+        public void Dispose()
+        {
+            if (_isClosed) return;
+            _isClosed = true;
+            owner.Close(this);
+        }
+    }
+
+    private sealed class Device : IEventDevice
+    {
+        private readonly XenEventChannel _events = new();
+
+        public Device()
+        {
+            var result = Posix.SetNonBlocking(_events.Fd, true);
+            if (result >= 0) return;
+            _events.Dispose();
+            throw new XenException("cannot wait for event channels", result);
+        }
+
+        public int Fd => _events.Fd;
+
+        public int Bind(ushort domain, uint remotePort) => _events.BindInterdomain(domain, remotePort);
+
+        public int Unbind(int port) => _events.Unbind(port);
+
+        public int Notify(int port) => _events.Notify(port);
+
+        public int TakePending(Span<uint> ports) => _events.TakePending(ports);
+
+        public int Unmask(ReadOnlySpan<uint> ports) => _events.Unmask(ports);
+
+        public void Dispose() => _events.Dispose();
+    }
+}
