@@ -1,6 +1,18 @@
 # What dom0 can ask of the guest beyond busybox. Background jobs give up their output: the command that starts them waits for its end.
 up() { cut -d' ' -f1 /proc/uptime; }
 
+# load NAME...: loads drivers with all that they need; what is loaded already stays.
+load() {
+  for want in "$@"; do
+    for m in /more/*.ko; do
+      name=${m##*/*-}
+      name=${name%.ko}
+      case $name in xen_blkfront | xen_netfront | e1000 | 8139cp | 8139too) [ "$name" = "$(echo "$want" | tr - _)" ] || continue ;; esac
+      grep -q "^$name " /proc/modules || insmod "$m" || return
+    done
+  done
+}
+
 # disk NAME...: makes /dev/hda (or hdb, hdc, hdd) and its partitions, links to the disk in that place on the IDE channels. The kernel's own names
 # (sda, sdb) go to whichever disk is ready first.
 disk() {

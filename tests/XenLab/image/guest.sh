@@ -22,13 +22,15 @@ head -c 64M /dev/urandom >"$d/data.img"
 } >"$d/sums"
 
 g=$out/g
-mkdir -p "$g"/{bin,dev,proc,sys,tmp,mod}
+mkdir -p "$g"/{bin,dev,proc,sys,tmp,mod,more}
 cp "$host/busybox" "$g/bin/busybox"
 install -m755 "$here/guest/init.sh" "$g/init"
 cp "$here/guest/lib.sh" "$d/sums" "$g/"
 as --64 -o "$out/pio.o" "$here/guest/pio.S"
 ld -s -o "$g/bin/pio" "$out/pio.o"
 "$here/image/modules.sh" "$host/modules/$kver" "$g/mod" ata_piix sd_mod sr_mod isofs evdev button
+# Drivers that a test loads when it wants them (lib.sh: load).
+"$here/image/modules.sh" "$host/modules/$kver" "$g/more" xen-blkfront xen-netfront e1000 8139cp 8139too
 (cd "$g" && find . | LC_ALL=C sort | cpio -o -H newc --quiet | gzip -9n >"$d/initramfs")
 cp "$host/vmlinuz" "$d/vmlinuz"
 
