@@ -32,8 +32,11 @@ namespace XenDM.Machines;
 /// <param name="FirmwareIds">SeaBIOS runs on the board without hvmloader.</param>
 internal sealed record BoardOptions(bool XenPlatform, bool Acpi, int OnlineCpus, int MaxCpus, IReadOnlyList<ICharBackend?> Serial, string BootOrder, FwCfg? KernelFiles, bool FirmwareIds = false, Func<bool>? PowerButton = null, DisplayAdapter? Display = null)
 {
-    /// <summary>There are no PV devices that could take the emulated ones' place: a driver's wish to unplug these is logged and they stay.</summary>
-    public bool KeepsEmulated { get; init; }
+    /// <summary>
+    /// Disks, by drive id, and NICs that stay when a guest's drivers unplug them, because there are no PV devices in their place; null where a
+    /// toolstack made one for each.
+    /// </summary>
+    public Predicate<string>? IsKept { get; init; }
 
     /// <summary>Told which RAM below 1 MiB the guest sees; null where it is always there.</summary>
     public ShadowRamChanged? Shadow { get; init; }
@@ -62,15 +65,16 @@ internal sealed class Board : IIrqSink, IUnplug
 
     private readonly IHypervisor _hypervisor;
     private readonly IMachineLog _log;
-    private readonly bool _keepsEmulated;
+    private readonly Predicate<string>? _isKept;
     private readonly List<IDevice> _devices = [];
+    private readonly List<(PciFunction Function, int Device, int Number)> _unplugged = [];
 
     /// <param name="parts">What the chips talk to outside the guest.</param>
     public Board(BoardOptions options, IHypervisor hypervisor, IVmClock clock, IMachineControl control, IMachineEvents events, IMachineLog log)
     {
         _hypervisor = hypervisor;
         _log = log;
-        _keepsEmulated = options.KeepsEmulated;
+        _isKept = options.IsKept;
         var ram = hypervisor.Memory;
         Ports = new AddressSpace(IoSpace.Port, 0xffff);
         Memory = new AddressSpace(IoSpace.Memory, ulong.MaxValue);
@@ -145,6 +149,14 @@ internal sealed class Board : IIrqSink, IUnplug
         foreach (var device in _devices) device.Reset(kind);
     }
 
+    /// <summary>Puts back what a guest unplugged, for a machine that starts anew in the same process.</summary>
+    public void Replug()
+    {
+        Ide.Replug();
+        foreach (var (function, device, number) in _unplugged) Pci.Add(function, device, number);
+        _unplugged.Clear();
+    }
+
     void IIrqSink.SetLevel(int input, bool level) => _hypervisor.SetIsaIrq(input, level);
 
     private void AddIsa(IMachineControl control, IVmClock clock, IGuestMemory ram, BoardOptions options)
@@ -182,21 +194,24 @@ internal sealed class Board : IIrqSink, IUnplug
         _devices.Add(function);
     }
 
-    void IUnplug.UnplugDisks(bool all)
-    {
-        if (!_keepsEmulated) Ide.UnplugDisks(auxiliaryOnly: !all);
-    }
+    void IUnplug.UnplugDisks(bool all) => Ide.UnplugDisks(auxiliaryOnly: !all, _isKept);
 
     void IUnplug.UnplugNics()
     {
-        if (_keepsEmulated) return;
-        foreach (var function in FunctionsOfClass(0x0200)) Pci.Remove(function);
+        foreach (var function in FunctionsOfClass(0x0200)) Unplug(function);
     }
 
     void IUnplug.UnplugNvme()
     {
-        if (_keepsEmulated) return;
-        foreach (var function in FunctionsOfClass(0x0108)) Pci.Remove(function);
+        foreach (var function in FunctionsOfClass(0x0108)) Unplug(function);
+    }
+
+    private void Unplug(PciFunction function)
+    {
+        if (_isKept?.Invoke(function.Id) ?? false) return;
+        _unplugged.Add((function, function.Device, function.Function));
+        Pci.Remove(function);
+        _log.Info(function.Id, "unplugged");
     }
 
     private List<PciFunction> FunctionsOfClass(ushort classId)

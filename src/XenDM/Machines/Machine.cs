@@ -9,6 +9,7 @@ using XenDM.Core.State;
 using XenDM.Core.Time;
 using XenDM.Core.Tracing;
 using XenDM.Hypervisor;
+using XenDM.PvBackends.XenBus;
 
 namespace XenDM.Machines;
 
@@ -105,6 +106,9 @@ internal sealed class Machine : IRequestHandler, IMachineControl, IMachineEvents
     /// <summary>Everything that is saved: the chips and the machine itself.</summary>
     private List<IDevice> Saved => [this, .. Board.Devices];
 
+    /// <summary>The PV devices of the guest; null where there can be none.</summary>
+    public XenBus? PvDevices { get; set; }
+
     public void Install(Board board, DriveTable drives)
     {
         Board = board;
@@ -162,7 +166,7 @@ internal sealed class Machine : IRequestHandler, IMachineControl, IMachineEvents
     /// <exception cref="IOException">The file cannot be written.</exception>
     public void Save(Stream output)
     {
-        Drives.Drain();
+        Drain();
         StateWriter.Save(Saved, output);
     }
 
@@ -231,7 +235,7 @@ internal sealed class Machine : IRequestHandler, IMachineControl, IMachineEvents
     /// </summary>
     private void ResetMachine(bool byGuest)
     {
-        Drives.Drain();
+        Drain();
         Board.Reset(ResetKind.Warm);
         _hypervisor.Shutdown(ShutdownReason.Reboot);
         foreach (var observer in Observers) observer.Reset(byGuest);
@@ -253,10 +257,17 @@ internal sealed class Machine : IRequestHandler, IMachineControl, IMachineEvents
             // A sleeping guest still needs its requests served: the firmware runs first when it wakes up.
             _serve(state is MachineState.Suspended or MachineState.Shutdown);
             if (state != MachineState.Suspended) _clock.Stop();
-            Drives.Drain();
+            Drain();
         }
 
         foreach (var observer in Observers) observer.StateChanged(from, state);
+    }
+
+    /// <summary>Waits until nothing that was asked of images is open.</summary>
+    private void Drain()
+    {
+        Drives.Drain();
+        PvDevices?.Drain();
     }
 
     private void TraceUnclaimed(IoAccess access)

@@ -19,6 +19,8 @@ using XenDM.Machines;
 using XenDM.Machines.Firmware;
 using XenDM.Monitor;
 using XenDM.Monitor.Gdb;
+using XenDM.PvBackends.Block;
+using XenDM.PvBackends.XenBus;
 
 namespace XenDM.Run;
 
@@ -56,7 +58,7 @@ internal sealed class EmbeddedHost : IDisposable
         var start = options.Icount ? 0 : (DateTime.UtcNow.Ticks - DateTime.UnixEpoch.Ticks) * 100;
         _embedded = new EmbeddedMachine(new EmbeddedOptions((ulong)board.MemoryMiB << 20, board.Cpus, options.Cpu, loader ? [] : firmware, options.Icount, options.Seed, start)
         {
-            Xen = options.HasXen ? new XenGuestOptions(loader ? ReadFirmware(options.Firmware.Path) : [], loader ? firmware : [], s_uuid) : null,
+            Xen = options.HasXen ? new XenGuestOptions(loader ? ReadFirmware(options.Firmware.Path) : [], loader ? firmware : [], s_uuid) { Devices = PvDevices() } : null,
         }, log);
         _clock = new VmClock(_embedded.TimeSource);
         BuildPlatform(options);
@@ -85,7 +87,7 @@ internal sealed class EmbeddedHost : IDisposable
         var config = new FwCfg(_embedded.Memory);
         if (!loader) AddFirmwareItems(config, board, kernel is not null);
         kernel?.AddTo(config);
-        var chips = new Board(new BoardOptions(options.HasXen, true, board.Cpus, board.Cpus, serial, board.BootOrder, loader && kernel is null ? null : config, FirmwareIds: !loader, PowerButton: PressPowerButton, Display: MakeDisplay(board)) { KeepsEmulated = true, Nics = NicSpec.FromOptions(board), Netdevs = _netdevs }, _embedded, _clock, _machine, _machine, log);
+        var chips = new Board(new BoardOptions(options.HasXen, true, board.Cpus, board.Cpus, serial, board.BootOrder, loader && kernel is null ? null : config, FirmwareIds: !loader, PowerButton: PressPowerButton, Display: MakeDisplay(board)) { IsKept = id => !HasPvTwin(id), Nics = NicSpec.FromOptions(board), Netdevs = _netdevs }, _embedded, _clock, _machine, _machine, log);
         chips.Ports.Map("debug console", loader ? DebugConsole.XenPort : DebugConsole.Port, 1, new DebugConsole(log));
         if (options.TestDevice) TestDevices.Map(chips.Ports, chips.Memory, _embedded);
         if (options.DebugExitPort is { } port) chips.Ports.Map("debug exit", port, DebugExit.Bytes, new DebugExit(Quit), priority: 1);
@@ -101,6 +103,13 @@ internal sealed class EmbeddedHost : IDisposable
         chips.Reset(ResetKind.Cold);
         _embedded.Reset();
         PresetBootOrder(board.BootOrder);
+        if (_embedded.Xen is { } xen)
+        {
+            var ports = xen.CreatePorts(_loop);
+            var images = new PvImages(_drives, _loop, options.Icount);
+            _machine.PvDevices = new XenBus(ports, xen.DomainId, 0, [new BlockKind(new BlockHost(ports, xen.DomainId, images, _loop, _machine))], _loop, log);
+        }
+
         var target = new MonitorTarget(board, _chardevs, _loop, _ => Quit(0)) { Machine = _machine };
         _machine.Observers.Add(target);
         Monitors.Attach(board, _chardevs, target, _fds, _resources);
@@ -156,8 +165,30 @@ internal sealed class EmbeddedHost : IDisposable
 
     private void Ended(ShutdownReason reason)
     {
-        if (reason == ShutdownReason.Reboot && !_options.NoReboot) return;
+        if (reason == ShutdownReason.Reboot && !_options.NoReboot)
+        {
+            _machine.PvDevices?.Clear();
+            _machine.Board.Replug();
+            return;
+        }
+
         Quit(reason == ShutdownReason.Crash ? 1 : 0);
+    }
+
+    /// <summary>The PV devices, numbered in the order of their options.</summary>
+    private List<PvDeviceNodes> PvDevices()
+    {
+        var devices = new List<PvDeviceNodes>();
+        foreach (var drive in _options.Drives)
+            if (drive.HasPvTwin) devices.Add(PvDeviceNodes.Disk(devices.Count, drive.File!, drive.Format, drive.ReadOnly));
+        return devices;
+    }
+
+    private bool HasPvTwin(string id)
+    {
+        foreach (var drive in _options.Drives)
+            if (drive.HasPvTwin && drive.Id == id) return true;
+        return false;
     }
 
     private void Quit(int status)
@@ -236,6 +267,7 @@ internal sealed class EmbeddedHost : IDisposable
 
     public void Dispose()
     {
+        _machine.PvDevices?.Dispose();
         _drives.Flush(_log);
         _drives.Dispose();
         _netdevs.Dispose();

@@ -19,7 +19,7 @@ internal static class RunArguments
     private const int CdromPlace = 2;
     private const int MaxSocketPath = 107;
     private const int DefaultGdbPort = 1234;
-    private static readonly string[] s_diskKeys = ["file", "format", "readonly", "snapshot"];
+    private static readonly string[] s_diskKeys = ["file", "format", "readonly", "snapshot", "pv"];
 
     private static readonly Option<string?> s_memory = new("--memory", "-m");
     private static readonly Option<string?> s_cpus = new("--cpus");
@@ -118,6 +118,7 @@ internal static class RunArguments
             DebugExitPort = IsGiven(parsed, s_debugExit) ? Port("--debug-exit", parsed.GetValue(s_debugExit)) : null,
             TestDevice = IsGiven(parsed, s_testDevice),
         };
+        if (!options.HasXen && options.HasPvDisk) throw new UsageException("--disk", "'pv' is a disk for Xen's drivers, and --no-xen hides Xen");
         if (!options.HasXen && options.Firmware.Kind == FirmwareKind.HvmLoader) throw new UsageException("--no-xen", "hides Xen, which hvmloader and what else is given as an ELF file with --firmware cannot do without");
         CheckStandardInput(options);
         return options;
@@ -201,7 +202,7 @@ internal static class RunArguments
         if (readOnly && snapshot) throw new UsageException("--disk", $"'{file}': readonly and snapshot exclude each other; with snapshot the guest may write and the file stays as it is");
         CheckFile("--disk", file, writable: !readOnly && !snapshot);
         if (!readOnly && !snapshot && !writable.Add(Path.GetFullPath(file))) throw new UsageException("--disk", $"'{file}' is given twice; two disks cannot write to one file");
-        return new DriveSpec($"disk{place}", "", file, format, readOnly, false, place / 2, place % 2, true, "") { IsSnapshot = snapshot };
+        return new DriveSpec($"disk{place}", "", file, format, readOnly, false, place / 2, place % 2, true, "") { IsSnapshot = snapshot, HasPvTwin = list.GetBool("pv", false) };
     }
 
     /// <summary>The cables; everything about them is checked that can be without the host's help.</summary>

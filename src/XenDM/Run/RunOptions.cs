@@ -62,6 +62,17 @@ internal sealed record RunOptions
     /// <summary>What <c>--net</c> asked for, in order.</summary>
     public IReadOnlyList<RunNet> Nets { get; init; } = [];
 
+    /// <summary>A disk is there for Xen's drivers too.</summary>
+    public bool HasPvDisk
+    {
+        get
+        {
+            foreach (var drive in Drives)
+                if (drive.HasPvTwin) return true;
+            return false;
+        }
+    }
+
     public string? Kernel { get; init; }
 
     public string? Initrd { get; init; }

@@ -28,6 +28,8 @@ public sealed class Piix3Ide : PciFunction, IIoRegion
     private const ushort SecondaryControl = 0x376;
     private const int CommandPorts = 8;
 
+    [Glue("disks that came back with a new machine are as they were")]
+    private readonly List<(IdeChannel Channel, AtaDisk Disk)> _unplugged = [];
     private readonly IdeChannel[] _channels;
     private readonly IMachineEvents _events;
     private readonly IMachineLog _log;
@@ -86,7 +88,8 @@ public sealed class Piix3Ide : PciFunction, IIoRegion
     /// PV drivers take over: disks vanish after their writes are on stable storage, CD drives stay, and the channels are reset.
     /// </summary>
     /// <param name="auxiliaryOnly">All but the primary master.</param>
-    public void UnplugDisks(bool auxiliaryOnly)
+    /// <param name="isKept">Disks, by drive id, that stay; null for none.</param>
+    public void UnplugDisks(bool auxiliaryOnly, Predicate<string>? isKept = null)
     {
         for (var number = 0; number < 2; number++)
         {
@@ -95,14 +98,23 @@ public sealed class Piix3Ide : PciFunction, IIoRegion
             for (var unit = 0; unit < 2; unit++)
             {
                 if (channel.Drive(unit) is not AtaDisk disk || (auxiliaryOnly && number == 0 && unit == 0)) continue;
+                if (isKept?.Invoke(disk.DriveId) ?? false) continue;
                 disk.Quiesce();
                 channel.Detach(unit);
+                _unplugged.Add((channel, disk));
                 _log.Info(Id, $"disk {disk.DriveId} unplugged");
                 any = true;
             }
 
             if (any) channel.Reset();
         }
+    }
+
+    /// <summary>Puts back what was unplugged, for a machine that starts anew in the same process.</summary>
+    public void Replug()
+    {
+        foreach (var (channel, disk) in _unplugged) channel.Attach(disk);
+        _unplugged.Clear();
     }
 
     public ulong Read(ulong offset, int size)

@@ -20,7 +20,11 @@ namespace XenDM.Hypervisor.Embedded.Xen;
 /// <param name="Loader">hvmloader, or another 32-bit ELF file that takes its place; empty where the machine's own firmware starts the guest, which finds Xen all the same.</param>
 /// <param name="Firmware">The BIOS that hvmloader starts; empty for none.</param>
 /// <param name="Uuid">16 bytes in the order of their text.</param>
-public sealed record XenGuestOptions(byte[] Loader, byte[] Firmware, Guid Uuid);
+public sealed record XenGuestOptions(byte[] Loader, byte[] Firmware, Guid Uuid)
+{
+    /// <summary>The PV devices that the guest finds in xenstore.</summary>
+    public IReadOnlyList<PvDeviceNodes> Devices { get; init; } = [];
+}
 
 /// <summary>
 /// Xen's side of a guest of the embedded machine: CPUID leaves, hypercalls, the shared page, event channels, grants, xenstore, and the state in
@@ -130,6 +134,7 @@ public sealed unsafe class XenGuest : IDevice, IDisposable
         Parameters.Clear();
         Store.Clear();
         _builder.FillStore(Store, DomainId, StorePort, ConsolePort);
+        foreach (var device in _options.Devices) device.Write(Store, DomainId);
         _builder.FillMemory(Physmap, Parameters, StorePort, ConsolePort);
         Grants.Reset(DomainBuilder.ConsoleFrame, DomainBuilder.StoreFrame);
         Events.AllocateUnbound(XenConstants.DomainZero);

@@ -1,0 +1,133 @@
+using System;
+using System.Collections.Generic;
+using XenDM.Core.Backends;
+using XenDM.Core.Hypervisor;
+using XenDM.PvBackends.XenBus;
+
+namespace XenDM.PvBackends.Block;
+
+/// <summary>What PV disks share.</summary>
+/// <param name="Loop">The machine's.</param>
+public sealed record BlockHost(XenPorts Ports, int Guest, IPvImages Images, IEventLoop Loop, IMachineEvents Events);
+
+/// <summary>PV disks whose images this process opens: <c>backendtype=qdisk</c>.</summary>
+public sealed class BlockKind(BlockHost host) : IPvKind
+{
+    public string Name => "qdisk";
+
+    public IPvDevice Create(string id, StoreFolder back) => new BlockDevice(host, id, back);
+}
+
+/// <summary>A PV disk or CD drive: its features, its rings, its image (xen/public/io/blkif.h).</summary>
+internal sealed class BlockDevice : IPvDevice
+{
+    private const int MaxRingOrder = 4;
+    private const int MaxQueues = 4;
+    private const int MaxPort = 1 << 17;
+
+    private readonly BlockHost _host;
+    private readonly string _name;
+    private readonly PvImage _image;
+    private readonly bool _isCdrom;
+    private readonly bool _isReadOnly;
+    private readonly bool _canDiscard;
+    private readonly List<BlockQueue> _queues = [];
+
+    public BlockDevice(BlockHost host, string id, StoreFolder back)
+    {
+        _host = host;
+        _name = back.Read("dev") ?? id;
+        _isCdrom = back.Read("device-type") == "cdrom";
+        _isReadOnly = _isCdrom || !(back.Read("mode") ?? "r").StartsWith('w');
+        var parameters = back.Read("params") ?? "";
+        var colon = parameters.IndexOf(':', StringComparison.Ordinal);
+        if (colon <= 0 || colon == parameters.Length - 1) throw new PvException($"params is '{parameters}': FORMAT:FILE is expected");
+        var format = parameters[..colon] switch { "aio" => "raw", "vhd" => "vpc", var other => other };
+        _image = host.Images.Open(new PvImageSpec(_name, parameters[(colon + 1)..], format, _isReadOnly, _isCdrom));
+        _canDiscard = !_isReadOnly && _image.Image.CanDiscard && back.Read("discard-enable") is not "0";
+    }
+
+    public Action<string>? Broken { get; set; }
+
+    public IBlockBackend Image => _image.Image;
+
+    public void Offer(StoreFolder back)
+    {
+        back.Write("feature-flush-cache", 1);
+        back.Write("feature-barrier", 1);
+        back.Write("feature-persistent", 1);
+        back.Write("feature-max-indirect-segments", BlockProtocol.IndirectSegments);
+        back.Write("max-ring-page-order", MaxRingOrder);
+        back.Write("multi-queue-max-queues", MaxQueues);
+        back.Write("feature-discard", _canDiscard ? 1 : 0);
+        if (_canDiscard)
+        {
+            back.Write("discard-granularity", Math.Max(_image.PhysicalSectorBytes, PageBytes));
+            back.Write("discard-alignment", 0);
+            back.Write("discard-secure", 0);
+        }
+
+        back.Write("sectors", _image.Image.LengthBytes >> BlockProtocol.SectorShift);
+        back.Write("sector-size", _image.SectorBytes);
+        back.Write("physical-sector-size", Math.Max(_image.SectorBytes, _image.PhysicalSectorBytes));
+        back.Write("info", (_isCdrom ? BlockProtocol.InfoCdrom : 0) | (_isReadOnly ? BlockProtocol.InfoReadOnly : 0));
+    }
+
+    public void Connect(StoreFolder front, StoreFolder back)
+    {
+        // Where nothing is said x86 guests use the 32-bit form, as they have since QEMU serves them.
+        var abi = front.Read("protocol") is null or "x86_32-abi" ? BlockAbi.Bits32 : BlockAbi.Bits64;
+        var options = new BlockQueueOptions(_image.Image, _image.Plane.Loop, _host.Ports.Grants, _host.Guest, abi, front.ReadFlag("feature-persistent"), _image.SectorBytes, _canDiscard, ReportError, text => Broken?.Invoke(text));
+        var queues = front.ReadNumber("multi-queue-num-queues", 1, MaxQueues);
+        try
+        {
+            for (var n = 0; n < (queues ?? 1); n++) AddQueue(options, front, queues is null ? front : new StoreFolder(front.Store, $"{front.Path}/queue-{n}"));
+        }
+        catch (PvException)
+        {
+            Disconnect();
+            throw;
+        }
+    }
+
+    public void Disconnect()
+    {
+        if (_queues.Count == 0) return;
+        _image.Plane.Run(() =>
+        {
+            foreach (var queue in _queues) queue.Stop();
+        });
+        foreach (var queue in _queues) queue.Dispose();
+        _queues.Clear();
+    }
+
+    public void Drain()
+    {
+        if (_queues.Count > 0) _image.Plane.Run(_image.Image.Drain);
+    }
+
+    public void Dispose()
+    {
+        Disconnect();
+        _image.Dispose();
+    }
+
+    private const int PageBytes = 4096;
+
+    /// <param name="common">Where what all queues share stands.</param>
+    /// <param name="own">Where what is said of this queue alone stands.</param>
+    private void AddQueue(BlockQueueOptions options, StoreFolder common, StoreFolder own)
+    {
+        var order = common.ReadNumber("ring-page-order", 0, MaxRingOrder);
+        var references = new uint[1 << (int)(order ?? 0)];
+        for (var n = 0; n < references.Length; n++) references[n] = own.RequireNumber(order is null ? "ring-ref" : $"ring-ref{n}");
+        var port = own.RequireNumber("event-channel", 1, MaxPort);
+        var pages = _host.Ports.Grants.TryMap(_host.Guest, references, writable: true) ?? throw new PvException($"its ring cannot be mapped: grant {references[0]}{(references.Length > 1 ? $" and {references.Length - 1} more" : "")}");
+        var queue = new BlockQueue(options, pages);
+        _queues.Add(queue);
+        if (!queue.TryBind(_host.Ports.Events, port)) throw new PvException($"event channel {port} is not offered");
+    }
+
+    /// <summary>On the data plane.</summary>
+    private void ReportError(bool isWrite, int errno) => _host.Loop.Post(() => _host.Events.BlockIoError(_name, isWrite, errno, $"errno {errno}"));
+}

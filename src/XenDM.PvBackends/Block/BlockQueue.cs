@@ -1,0 +1,439 @@
+using System;
+using System.Buffers.Binary;
+using System.Collections.Generic;
+using System.Threading;
+using XenDM.Core.Backends;
+using XenDM.Core.Hypervisor;
+using XenDM.Core.Memory;
+using XenDM.PvBackends.Rings;
+
+namespace XenDM.PvBackends.Block;
+
+/// <summary>What a queue needs to know of its disk and its guest.</summary>
+/// <param name="SectorBytes">What requests are multiples of.</param>
+/// <param name="ReportError">The host failed: write or not, errno. Called on the data plane.</param>
+/// <param name="Broken">The guest's ring makes no sense; called on the data plane.</param>
+internal sealed record BlockQueueOptions(IBlockBackend Image, IEventLoop Loop, IGrants Grants, int Guest, BlockAbi Abi, bool IsPersistent, int SectorBytes, bool CanDiscard, Action<bool, int> ReportError, Action<string> Broken);
+
+/// <summary>
+/// One ring of a PV disk (xen/public/io/blkif.h): takes requests, checks them, gives them to the image in as few pieces as they make, and answers in
+/// the order in which they are done. On the data plane's thread but for <see cref="Kick"/>; nothing is allocated once it runs.
+/// </summary>
+internal sealed class BlockQueue : IDisposable
+{
+    /// <summary>Pages that data may be copied through at one time: 4 MiB.</summary>
+    private const int CopyPages = 1024;
+
+    /// <summary>Where putting requests together ends.</summary>
+    private const int MergeSegments = 512;
+    private const int PageBytes = 4096;
+
+    private readonly BlockQueueOptions _options;
+    private readonly BackRing _ring;
+    private readonly IGrantMapping _pages;
+    private readonly PersistentGrants? _persistent;
+    private readonly PagePool _pool = new(CopyPages);
+    private readonly GrantCopy[] _copies = new GrantCopy[BlockProtocol.IndirectSegments];
+    private readonly PinnedBuffer _descriptors = new(BlockProtocol.IndirectSegments * BlockProtocol.SegmentBytes);
+    private readonly Stack<RingRequest> _freeRequests = new();
+    private readonly Stack<BlockIo> _freeIos = new();
+    private readonly Action _work;
+    private readonly Action _push;
+    private readonly ulong _sectors;
+    private IEventChannel? _channel;
+    private RingRequest? _held;
+    private BlockIo? _open;
+    private int _inFlight;
+    private int _kicked;
+    private bool _isAlone;
+    private bool _pushPosted;
+    private bool _isStopped;
+
+    /// <param name="pages">The ring; unmapped by <see cref="Dispose"/>.</param>
+    public BlockQueue(BlockQueueOptions options, IGrantMapping pages)
+    {
+        _options = options;
+        _pages = pages;
+        _ring = new BackRing(pages, options.Abi.Slot);
+        if (options.IsPersistent) _persistent = new PersistentGrants(options.Grants, options.Guest);
+        _sectors = (ulong)options.Image.LengthBytes >> BlockProtocol.SectorShift;
+        _work = Work;
+        _push = Push;
+    }
+
+    /// <summary>Binds the guest's port; from then on the ring is served. Machine thread.</summary>
+    /// <returns>False when the guest offers no such port.</returns>
+    public bool TryBind(IEventChannels events, uint port)
+    {
+        _channel = events.TryBind(_options.Guest, port, Kick);
+        if (_channel is null) return false;
+
+        // The first call came before the channel was here to answer through.
+        Kick();
+        return true;
+    }
+
+    /// <summary>The guest may have put requests into the ring. Any thread.</summary>
+    public void Kick()
+    {
+        if (Interlocked.Exchange(ref _kicked, 1) == 0) _options.Loop.Post(_work);
+    }
+
+    /// <summary>Takes no more requests and finishes those that run.</summary>
+    public void Stop()
+    {
+        _isStopped = true;
+        if (_held is { } held) _freeRequests.Push(held);
+        _held = null;
+        Submit();
+        _options.Image.Drain();
+        PushNow();
+    }
+
+    /// <summary>After <see cref="Stop"/>. Machine thread.</summary>
+    public void Dispose()
+    {
+        _channel?.Dispose();
+        _persistent?.Dispose();
+        _pages.Dispose();
+    }
+
+    /// <summary>The image is done with a request.</summary>
+    internal void Finished(BlockIo io)
+    {
+        var error = io.Request.Error;
+        if (error == 0 && io.Phase != BlockPhase.Main)
+        {
+            NextPhase(io);
+            return;
+        }
+
+        if (error != 0 && io.Parts.Count > 1)
+        {
+            Separate(io);
+            return;
+        }
+
+        foreach (var request in io.Parts)
+        {
+            if (error != 0) _options.ReportError(request.IsWrite, error);
+            Answer(request, error == 0 && Deliver(request) ? BlockProtocol.Okay : BlockProtocol.Error);
+        }
+
+        io.Parts.Clear();
+        _freeIos.Push(io);
+        if (_inFlight == 0) _isAlone = false;
+    }
+
+    private void Work()
+    {
+        Volatile.Write(ref _kicked, 0);
+        Interlocked.MemoryBarrier();
+        if (_isStopped || _channel is null) return;
+        Span<byte> slot = stackalloc byte[BlockAbi.Bits64.Slot];
+        slot = slot[.._options.Abi.Slot];
+
+        // A guest that fills the ring as fast as it is emptied is not all there is on this loop.
+        for (var budget = _ring.Count; ; budget--)
+        {
+            if (_held is { } held)
+            {
+                if (!TryStart(held)) break;
+                _held = null;
+            }
+
+            var waiting = _ring.Waiting;
+            if (waiting < 0)
+            {
+                Break($"its ring has more requests than room: {_ring.Count} slots");
+                break;
+            }
+
+            if (waiting == 0 && !_ring.FinalCheck()) break;
+            if (budget <= 0)
+            {
+                Kick();
+                break;
+            }
+
+            if (_ring.Waiting <= 0) continue;
+            _ring.Take(slot);
+            var request = _freeRequests.TryPop(out var free) ? free : new RingRequest();
+            _inFlight++;
+            var status = Parse(slot, request);
+            if (status != BlockProtocol.Okay) Answer(request, status);
+            else if (!TryStart(request)) _held = request;
+        }
+
+        Submit();
+        PushNow();
+    }
+
+    /// <summary>Fills in a request from the copy of its slot, and checks all that can be known before its data is touched.</summary>
+    /// <returns>Okay, or what the guest is to be told at once.</returns>
+    private short Parse(ReadOnlySpan<byte> slot, RingRequest request)
+    {
+        var abi = _options.Abi;
+        request.Operation = slot[0];
+        request.Id = BinaryPrimitives.ReadUInt64LittleEndian(slot[abi.Id..]);
+        var sector = BinaryPrimitives.ReadUInt64LittleEndian(slot[abi.Sector..]);
+        request.Count = 0;
+        request.Bytes = 0;
+        request.Offset = 0;
+        int count = slot[1];
+        switch (slot[0])
+        {
+            case BlockProtocol.Discard: return ParseDiscard(slot, sector, request);
+            case BlockProtocol.Flush when count == 0: return BlockProtocol.Okay;
+            case BlockProtocol.Read or BlockProtocol.Write or BlockProtocol.WriteBarrier or BlockProtocol.Flush:
+                if (count is 0 or > BlockProtocol.DirectSegments) return BlockProtocol.Error;
+                return ParseSegments(slot.Slice(abi.Segments, count * BlockProtocol.SegmentBytes), count, sector, request);
+            case BlockProtocol.Indirect:
+                // The response names what was done, not how it was asked for.
+                request.Operation = slot[1];
+                count = BinaryPrimitives.ReadUInt16LittleEndian(slot[2..]);
+                if (request.Operation is not (BlockProtocol.Read or BlockProtocol.Write) || count is 0 or > BlockProtocol.IndirectSegments) return BlockProtocol.Error;
+                if (!ReadDescriptors(BinaryPrimitives.ReadUInt32LittleEndian(slot[abi.IndirectGrant..]), count)) return BlockProtocol.Error;
+                return ParseSegments(_descriptors.Span, count, sector, request);
+            default: return BlockProtocol.NotSupported;
+        }
+    }
+
+    private short ParseDiscard(ReadOnlySpan<byte> slot, ulong sector, RingRequest request)
+    {
+        var count = BinaryPrimitives.ReadUInt64LittleEndian(slot[_options.Abi.DiscardSectors..]);
+        if ((slot[1] & BlockProtocol.SecureDiscard) != 0 || !_options.CanDiscard) return BlockProtocol.NotSupported;
+        return SetRange(request, sector, count) ? BlockProtocol.Okay : BlockProtocol.Error;
+    }
+
+    private short ParseSegments(ReadOnlySpan<byte> descriptors, int count, ulong sector, RingRequest request)
+    {
+        if (request.Segments.Length < count) request.Segments = new RingSegment[BlockProtocol.IndirectSegments];
+        ulong sectors = 0;
+        for (var n = 0; n < count; n++)
+        {
+            var descriptor = descriptors[(n * BlockProtocol.SegmentBytes)..];
+            int first = descriptor[4], last = descriptor[5];
+            if (first > last || last > BlockProtocol.LastSectorOfPage) return BlockProtocol.Error;
+            ref var segment = ref request.Segments[n];
+            segment.Grant = BinaryPrimitives.ReadUInt32LittleEndian(descriptor);
+            segment.Offset = (ushort)(first << BlockProtocol.SectorShift);
+            segment.Length = (ushort)((last - first + 1) << BlockProtocol.SectorShift);
+            segment.PoolPage = -1;
+            sectors += (ulong)(last - first + 1);
+        }
+
+        request.Count = count;
+        return SetRange(request, sector, sectors) ? BlockProtocol.Okay : BlockProtocol.Error;
+    }
+
+    /// <returns>False when it does not lie on the disk, or not on its sectors.</returns>
+    private bool SetRange(RingRequest request, ulong sector, ulong sectors)
+    {
+        if (sectors == 0 || sectors > _sectors || sector > _sectors - sectors) return false;
+        request.Offset = (long)sector << BlockProtocol.SectorShift;
+        request.Bytes = (long)sectors << BlockProtocol.SectorShift;
+        return ((request.Offset | request.Bytes) & (_options.SectorBytes - 1)) == 0;
+    }
+
+    private bool ReadDescriptors(uint grant, int count)
+    {
+        ref var copy = ref _copies[0];
+        copy = new GrantCopy { Reference = grant, Length = (ushort)(count * BlockProtocol.SegmentBytes), Local = _descriptors.Address };
+        _options.Grants.Copy(_options.Guest, _copies.AsSpan(0, 1));
+        return copy.Status == 0;
+    }
+
+    /// <summary>Gives a checked request to the image, or answers it.</summary>
+    /// <returns>False when it has to wait until others are done.</returns>
+    private bool TryStart(RingRequest request)
+    {
+        if (_isAlone) return false;
+        if (request.Operation == BlockProtocol.WriteBarrier && _inFlight > 1) return false;
+        if (request.IsWrite && request.Operation != BlockProtocol.Flush && _options.Image.IsReadOnly)
+        {
+            Answer(request, BlockProtocol.Error);
+            return true;
+        }
+
+        var segments = request.Segments.AsSpan(0, request.Count);
+        var copies = true;
+        if (_persistent is not null && request.Count > 0)
+        {
+            if (!_persistent.TryMap(segments, out copies))
+            {
+                Answer(request, BlockProtocol.Error);
+                return true;
+            }
+        }
+
+        if (copies && request.Count > 0)
+        {
+            if (!_pool.Has(request.Count)) return false;
+            foreach (ref var segment in segments)
+            {
+                segment.PoolPage = _pool.Take();
+                segment.Address = _pool.Address(segment.PoolPage);
+                segment.Mapping = null;
+            }
+
+            if (request.IsWrite && !CopyAll(segments, toGuest: false))
+            {
+                Answer(request, BlockProtocol.Error);
+                return true;
+            }
+        }
+
+        switch (request.Operation)
+        {
+            case BlockProtocol.Read: Merge(request, BlockOperation.Read); break;
+            case BlockProtocol.Write: Merge(request, BlockOperation.Write); break;
+            case BlockProtocol.Discard: Alone(request, BlockOperation.Discard, BlockPhase.Main); break;
+            default:
+                // A barrier, or a flush; with data the disk's cache is emptied before and after it.
+                _isAlone = request.Operation == BlockProtocol.WriteBarrier;
+                Alone(request, BlockOperation.Flush, request.Count > 0 ? BlockPhase.FlushBefore : BlockPhase.Main);
+                break;
+        }
+
+        return true;
+    }
+
+    /// <summary>Adds a request to those that are about to be made, if it goes on where they end.</summary>
+    private void Merge(RingRequest request, BlockOperation operation)
+    {
+        if (_open is { } open && (open.Request.Operation != operation || open.End != request.Offset || open.Request.SegmentCount + request.Count > MergeSegments)) Submit();
+        _open ??= NewIo(operation, request.Offset);
+        _open.Parts.Add(request);
+        _open.End = request.Offset + request.Bytes;
+        AddSegments(_open, request);
+    }
+
+    private void Alone(RingRequest request, BlockOperation operation, BlockPhase phase)
+    {
+        Submit();
+        var io = NewIo(operation, request.Offset);
+        io.Parts.Add(request);
+        io.Phase = phase;
+        io.Request.Length = request.Bytes;
+        if (operation is BlockOperation.Read or BlockOperation.Write) AddSegments(io, request);
+        _options.Image.Submit(io.Request);
+    }
+
+    private void Submit()
+    {
+        if (_open is not { } io) return;
+        _open = null;
+        _options.Image.Submit(io.Request);
+    }
+
+    private BlockIo NewIo(BlockOperation operation, long offset)
+    {
+        var io = _freeIos.TryPop(out var free) ? free : new BlockIo(this);
+        io.Phase = BlockPhase.Main;
+        io.Request.Operation = operation;
+        io.Request.Offset = offset;
+        io.Request.Length = 0;
+        io.Request.ClearSegments();
+        return io;
+    }
+
+    private static void AddSegments(BlockIo io, RingRequest request)
+    {
+        foreach (ref readonly var segment in request.Segments.AsSpan(0, request.Count)) io.Request.AddSegment(segment.Address, segment.Length);
+    }
+
+    private void NextPhase(BlockIo io)
+    {
+        var request = io.Parts[0];
+        io.Request.ClearSegments();
+        if (io.Phase == BlockPhase.FlushBefore)
+        {
+            io.Phase = BlockPhase.DataBetween;
+            io.Request.Operation = BlockOperation.Write;
+            AddSegments(io, request);
+        }
+        else
+        {
+            io.Phase = BlockPhase.Main;
+            io.Request.Operation = BlockOperation.Flush;
+        }
+
+        _options.Image.Submit(io.Request);
+    }
+
+    /// <summary>Requests that failed together are tried each for itself: which one is at fault shows then.</summary>
+    private void Separate(BlockIo io)
+    {
+        var operation = io.Request.Operation;
+        foreach (var request in io.Parts) Alone(request, operation, BlockPhase.Main);
+        io.Parts.Clear();
+        _freeIos.Push(io);
+    }
+
+    /// <summary>What was read goes to the guest, where it is not there already.</summary>
+    /// <returns>False when the guest took its page away.</returns>
+    private bool Deliver(RingRequest request)
+    {
+        if (request.Operation != BlockProtocol.Read) return true;
+        var segments = request.Segments.AsSpan(0, request.Count);
+        if (segments[0].PoolPage >= 0) return CopyAll(segments, toGuest: true);
+        foreach (ref readonly var segment in segments) segment.Mapping!.Written(segment.MappingPage);
+        return true;
+    }
+
+    private bool CopyAll(ReadOnlySpan<RingSegment> segments, bool toGuest)
+    {
+        for (var n = 0; n < segments.Length; n++)
+        {
+            ref readonly var segment = ref segments[n];
+            _copies[n] = new GrantCopy { Reference = segment.Grant, Offset = segment.Offset, Length = segment.Length, ToGuest = toGuest, Local = segment.Address };
+        }
+
+        _options.Grants.Copy(_options.Guest, _copies.AsSpan(0, segments.Length));
+        var isDone = true;
+        for (var n = 0; n < segments.Length; n++) isDone &= _copies[n].Status == 0;
+        return isDone;
+    }
+
+    private void Answer(RingRequest request, short status)
+    {
+        Span<byte> response = stackalloc byte[BlockAbi.Bits64.Response];
+        _ring.Respond(_options.Abi.Respond(response, request.Id, request.Operation, status));
+        foreach (ref var segment in request.Segments.AsSpan(0, request.Count))
+        {
+            if (segment.PoolPage >= 0) _pool.Release(segment.PoolPage);
+            segment.PoolPage = -1;
+            segment.Mapping = null;
+        }
+
+        _inFlight--;
+        _freeRequests.Push(request);
+        if (_pushPosted) return;
+
+        // Several that are done in one turn of the loop are shown in one go.
+        _pushPosted = true;
+        _options.Loop.Post(_push);
+    }
+
+    private void Push()
+    {
+        _pushPosted = false;
+        if (_isStopped) return;
+        PushNow();
+
+        // What waited for room goes on, and a guest that is quick has the next requests there already.
+        Work();
+    }
+
+    private void PushNow()
+    {
+        if (_ring.Push()) _channel?.Notify();
+    }
+
+    private void Break(string text)
+    {
+        _isStopped = true;
+        _options.Broken(text);
+    }
+}
