@@ -50,7 +50,10 @@ public struct NetFrame
     public ushort ChecksumStart, ChecksumOffset;
 }
 
-/// <summary>The device behind a net backend: an emulated NIC, or the PV backend. All calls come on the loop that the backend works on.</summary>
+/// <summary>
+/// The device behind a net backend: an emulated NIC, or the PV backend. All calls come on the loop that the backend works on, and none from inside
+/// of a call to the backend (but for <see cref="LinkChanged"/>, from <see cref="INetBackend.IsLinkUp"/>).
+/// </summary>
 public interface INetFrontend
 {
     /// <summary>A frame from outside, without FCS, from 14 bytes to 64 KiB; shorter than 60 bytes is not padded.</summary>

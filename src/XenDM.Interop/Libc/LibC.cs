@@ -80,6 +80,16 @@ internal static unsafe partial class LibC
     [LibraryImport(Library, SetLastError = true)]
     internal static partial int eventfd(uint initial, int flags);
 
+    [LibraryImport(Library, SetLastError = true)]
+    internal static partial int timerfd_create(int clock, int flags);
+
+    /// <param name="times">Interval and value of <c>struct itimerspec</c>.</param>
+    [LibraryImport(Library, SetLastError = true)]
+    internal static partial int timerfd_settime(int fd, int flags, TimeSpec* times, TimeSpec* old);
+
+    [LibraryImport(Library, SetLastError = true)]
+    internal static partial nint writev(int fd, IoVector* vectors, int count);
+
     [LibraryImport(Library), SuppressGCTransition]
     internal static partial int clock_gettime(int clock, TimeSpec* time);
 

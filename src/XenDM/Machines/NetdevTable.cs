@@ -10,7 +10,7 @@ namespace XenDM.Machines;
 /// <summary>The net backends of the running machine, by the ids that NICs and QMP use.</summary>
 internal sealed class NetdevTable : IDisposable
 {
-    private readonly List<INetBackend> _backends = [];
+    private readonly List<NetBackend> _backends = [];
     private readonly IEventLoop _loop;
     private readonly IMachineLog _log;
 
@@ -24,6 +24,8 @@ internal sealed class NetdevTable : IDisposable
         try
         {
             foreach (var spec in specs) Add(spec);
+            foreach (var dump in dumps)
+                if (Find(dump.NetdevId) is { } backend) NetBackends.Dump(backend, dump, log);
         }
         catch
         {
@@ -40,12 +42,12 @@ internal sealed class NetdevTable : IDisposable
         return new NetdevTable(specs, NetdevOptions.Dumps(options, specs), loop, log);
     }
 
-    public IReadOnlyList<INetBackend> All => _backends;
+    public IReadOnlyList<NetBackend> All => _backends;
 
-    public INetBackend? Find(string id) => _backends.Find(b => b.Id == id);
+    public NetBackend? Find(string id) => _backends.Find(b => b.Id == id);
 
     /// <exception cref="NetOpenException">It cannot be opened, or the id is taken.</exception>
-    public INetBackend Add(NetdevSpec spec)
+    public NetBackend Add(NetdevSpec spec)
     {
         if (Find(spec.Id) is not null) throw new NetOpenException($"netdev {spec.Id}: there is one with this id");
         var backend = NetBackends.Open(spec, _loop, _log);
