@@ -7,7 +7,7 @@ namespace XenDM.Interop.Tests;
 
 public sealed class EntryPointTests
 {
-    /// <summary>Every function that is imported, found in the library as installed. Xen libraries that are not installed are passed over.</summary>
+    /// <summary>Every function that is imported, found in the library as installed. Libraries of Xen and of user-mode NAT that are not installed are passed over.</summary>
     [Fact]
     public void EveryImportedFunction_IsInItsLibrary()
     {
@@ -20,7 +20,7 @@ public sealed class EntryPointTests
                 if (method.GetCustomAttribute<DllImportAttribute>() is not { } import) continue;
                 if (!NativeLibrary.TryLoad(import.Value, out var library))
                 {
-                    Assert.StartsWith("libxen", import.Value, System.StringComparison.Ordinal);
+                    Assert.True(import.Value.StartsWith("libxen", System.StringComparison.Ordinal) || import.Value is "libslirp.so.0" or "libglib-2.0.so.0", import.Value);
                     continue;
                 }
 

@@ -95,8 +95,8 @@ public sealed class UserNet : NetBackend, ISlirpUser
     /// <summary>The connections of the guest, in a table for people.</summary>
     public string Connections => _slirp.Connections();
 
-    /// <summary>Cut or not is the same to libslirp, as long as the checksum is that of the whole.</summary>
-    protected override NetOffloads SendOffloads => NetOffloads.None;
+    /// <summary>Cut or not is the same to libslirp, as long as the checksum is that of the whole: one frame is one call to a socket.</summary>
+    protected override NetOffloads SendOffloads => NetOffloads.Tcp4 | NetOffloads.Tcp6;
 
     /// <summary>Leads a port of the host into the guest, from now on.</summary>
     /// <returns>What is wrong; null when it works.</returns>

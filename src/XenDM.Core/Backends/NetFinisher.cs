@@ -16,7 +16,9 @@ namespace XenDM.Core.Backends;
 public sealed class NetFinisher
 {
     /// <summary>The longest frame: 64 KiB of IP behind an Ethernet header with two tags.</summary>
-    public const int MaxFrame = 65535 + NetHeaders.EthernetBytes + 8;
+    public const int MaxFrame = MaxPacket + NetHeaders.EthernetBytes + 8;
+
+    private const int MaxPacket = ushort.MaxValue;
 
     /// <summary>Segments that are shorter make no sense (RFC 9293 section 3.7.1: 536, less what options take) and cost more than they carry.</summary>
     private const int MinSegment = 64;
@@ -55,7 +57,7 @@ public sealed class NetFinisher
     };
 
     /// <summary>Takes a frame; one that was begun before is forgotten.</summary>
-    /// <param name="taken">What the other side takes undone.</param>
+    /// <param name="taken">What the other side takes undone. Uncut TCP without <see cref="NetOffloads.Checksum"/>: whole, with a checksum over the whole.</param>
     /// <returns>False: the frame makes no sense.</returns>
     public bool Begin(in NetFrame frame, ReadOnlySpan<byte> bytes, NetOffloads taken)
     {
@@ -79,6 +81,10 @@ public sealed class NetFinisher
         }
 
         if (!HasSegments(frame, bytes)) return false;
+
+        // Who takes it uncut, but with its checksum, gets as much in one piece as IP's length can say.
+        if ((left & ~NetOffloads.Checksum) == NetOffloads.None)
+            _frame.SegmentBytes = (ushort)Math.Max(MinSegment, Math.Min(_headers.End - _headers.PayloadStart, MaxPacket - (_headers.PayloadStart - _headers.NetworkStart)));
         _at = _headers.PayloadStart;
         _segment = 0;
         _stage = Stage.Segments;
