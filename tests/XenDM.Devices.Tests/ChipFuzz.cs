@@ -37,6 +37,7 @@ internal static class ChipFuzz
     private static void RandomPort(TestBoard board, Random random, int size, uint value)
     {
         var windows = new List<(ulong Start, ulong End, string Name)>(board.Ports.Windows());
+        if (windows.Count == 0) return;
         var (start, end, _) = windows[random.Next(windows.Count)];
         var port = (ushort)(start + (ulong)random.NextInt64((long)(end - start) + 1));
         if (random.Next(2) == 0) board.Ports.Write(port, size, value);

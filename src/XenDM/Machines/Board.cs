@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using XenDM.CommandLine;
 using XenDM.Core.Backends;
 using XenDM.Core.Hypervisor;
 using XenDM.Core.Io;
@@ -13,6 +14,7 @@ using XenDM.Devices.Chipset;
 using XenDM.Devices.Display.Vga;
 using XenDM.Devices.Firmware;
 using XenDM.Devices.Input;
+using XenDM.Devices.Network;
 using XenDM.Devices.Serial;
 using XenDM.Devices.Storage.Ide;
 using XenDM.Devices.XenPlatform;
@@ -65,8 +67,9 @@ internal sealed class Board : IIrqSink, IUnplug
 
     private readonly IHypervisor _hypervisor;
     private readonly IMachineLog _log;
-    private readonly Predicate<string>? _isKept;
+    private readonly BoardOptions _options;
     private readonly List<IDevice> _devices = [];
+    private readonly List<PciFunction> _nics = [];
     private readonly List<(PciFunction Function, int Device, int Number)> _unplugged = [];
 
     /// <param name="parts">What the chips talk to outside the guest.</param>
@@ -74,7 +77,7 @@ internal sealed class Board : IIrqSink, IUnplug
     {
         _hypervisor = hypervisor;
         _log = log;
-        _isKept = options.IsKept;
+        _options = options;
         var ram = hypervisor.Memory;
         Ports = new AddressSpace(IoSpace.Port, 0xffff);
         Memory = new AddressSpace(IoSpace.Memory, ulong.MaxValue);
@@ -103,6 +106,8 @@ internal sealed class Board : IIrqSink, IUnplug
             Vga = new StdVga("vga", display.Memory, display.Rom, ram, clock);
             AddPci(Vga, Pci.FirstFreeDevice(), 0);
         }
+
+        foreach (var spec in options.Nics) AddNic(spec, options.Netdevs, ram, clock);
 
         AddIsa(control, clock, ram, options);
         if (options.KernelFiles is { } kernel)
@@ -133,6 +138,24 @@ internal sealed class Board : IIrqSink, IUnplug
 
     /// <summary>The display adapter; null without one.</summary>
     public StdVga? Vga { get; }
+
+    /// <summary>The emulated NICs, in the order of the command line; those that the guest unplugged too.</summary>
+    public IReadOnlyList<PciFunction> Nics => _nics;
+
+    /// <summary>PCI device numbers of the NICs, in the order in which they are booted from: by their boot index, then by the command line.</summary>
+    public int[] NicBootOrder()
+    {
+        var order = new int[_nics.Count];
+        var keys = new long[_nics.Count];
+        for (var i = 0; i < order.Length; i++)
+        {
+            order[i] = _nics[i].Device;
+            keys[i] = ((long)(_options.Nics[i].BootIndex < 0 ? int.MaxValue : _options.Nics[i].BootIndex) << 32) | (uint)i;
+        }
+
+        Array.Sort(keys, order);
+        return order;
+    }
 
     /// <summary>Every chip, in the order of construction.</summary>
     public IReadOnlyList<IDevice> Devices => _devices;
@@ -188,13 +211,32 @@ internal sealed class Board : IIrqSink, IUnplug
     /// <summary>The keyboard controller with its keyboard and mouse.</summary>
     public I8042 Keyboard { get; private set; } = null!;
 
+    /// <exception cref="UsageException">Its boot ROM cannot be read, or there is no place for it.</exception>
+    private void AddNic(NicSpec spec, NetdevTable? netdevs, IGuestMemory ram, IVmClock clock)
+    {
+        const string option = "-device";
+        var backend = spec.NetdevId.Length > 0 ? netdevs?.Find(spec.NetdevId) : null;
+        var id = spec.ChipId(_nics.Count);
+        var slot = spec.Slot >= 0 ? spec.Slot : Pci.FirstFreeDevice();
+        if (slot < 0) throw new UsageException(option, $"{spec.Model}: all PCI slots are taken");
+        if (Pci.Find(slot, 0) is { } other) throw new UsageException(option, $"{spec.Model}: PCI slot {slot:x} is taken by {other.Id}");
+        var rom = NicRom.Read(spec, _log);
+        PciFunction nic = spec.Model switch
+        {
+            NicSpec.E1000 => new E1000(id, spec.Mac.ToArray(), backend, rom, ram, clock),
+            _ => throw new UsageException(option, $"the model '{spec.Model}' is not built"),
+        };
+        AddPci(nic, slot, 0);
+        _nics.Add(nic);
+    }
+
     private void AddPci(PciFunction function, int device, int number)
     {
         Pci.Add(function, device, number);
         _devices.Add(function);
     }
 
-    void IUnplug.UnplugDisks(bool all) => Ide.UnplugDisks(auxiliaryOnly: !all, _isKept);
+    void IUnplug.UnplugDisks(bool all) => Ide.UnplugDisks(auxiliaryOnly: !all, _options.IsKept);
 
     void IUnplug.UnplugNics()
     {
@@ -208,7 +250,7 @@ internal sealed class Board : IIrqSink, IUnplug
 
     private void Unplug(PciFunction function)
     {
-        if (_isKept?.Invoke(function.Id) ?? false) return;
+        if (_options.IsKept?.Invoke(function.Id) ?? false) return;
         _unplugged.Add((function, function.Device, function.Function));
         Pci.Remove(function);
         _log.Info(function.Id, "unplugged");

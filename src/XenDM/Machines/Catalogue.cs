@@ -23,7 +23,7 @@ internal static class Catalogue
         foreach (var device in options.Devices)
         {
             var driver = device.Require("driver");
-            if (driver is not ("ide-cd" or "ide-hd" or "VGA")) throw new UsageException(device.Option, $"the model '{driver}' is not built; known are ide-cd, ide-hd and VGA");
+            if (driver is not ("ide-cd" or "ide-hd" or "VGA") && !NicSpec.IsModel(driver)) throw new UsageException(device.Option, $"the model '{driver}' is not built; known are ide-cd, ide-hd, VGA, {string.Join(", ", NicSpec.Models)}");
             if (driver == "VGA" && !displays) throw new UsageException(device.Option, "displays of guests on Xen (VGA) are not built yet; say vga=\"none\"");
         }
 
@@ -31,7 +31,7 @@ internal static class Catalogue
         if (options.Usb) throw new UsageException("-usb", "USB is not built");
         if (options.UsbDevices.Count > 0) throw new UsageException("-usbdevice", "USB is not built");
         NetdevOptions.Dumps(options, NetdevOptions.FromOptions(options));
-        NicSpec.FromOptions(options);
+        foreach (var nic in NicSpec.FromOptions(options)) NicRom.Check(nic);
         if (options.Display is not ("none" or "vc") && !(displays && options.Display == "text")) throw new UsageException("-display", $"'{options.Display}' is not built; known is none");
         if (options.Serials.Count > 4) throw new UsageException("-serial", "the board has four serial ports");
     }

@@ -85,9 +85,9 @@ internal sealed class EmbeddedHost : IDisposable
         _netdevs = NetdevTable.Open(board, _loop, log);
         _machine = new Machine(_embedded, _clock, on => _embedded.Serving = on, log);
         var config = new FwCfg(_embedded.Memory);
-        if (!loader) AddFirmwareItems(config, board, kernel is not null);
-        kernel?.AddTo(config);
         var chips = new Board(new BoardOptions(options.HasXen, true, board.Cpus, board.Cpus, serial, board.BootOrder, loader && kernel is null ? null : config, FirmwareIds: !loader, PowerButton: PressPowerButton, Display: MakeDisplay(board)) { IsKept = id => !HasPvTwin(id), Nics = NicSpec.FromOptions(board), Netdevs = _netdevs }, _embedded, _clock, _machine, _machine, log);
+        if (!loader) AddFirmwareItems(config, board, chips, kernel is not null);
+        kernel?.AddTo(config);
         chips.Ports.Map("debug console", loader ? DebugConsole.XenPort : DebugConsole.Port, 1, new DebugConsole(log));
         if (options.TestDevice) TestDevices.Map(chips.Ports, chips.Memory, _embedded);
         if (options.DebugExitPort is { } port) chips.Ports.Map("debug exit", port, DebugExit.Bytes, new DebugExit(Quit), priority: 1);
@@ -238,7 +238,7 @@ internal sealed class EmbeddedHost : IDisposable
     }
 
     /// <summary>What SeaBIOS asks the board for.</summary>
-    private void AddFirmwareItems(FwCfg config, QemuOptions board, bool hasKernel)
+    private void AddFirmwareItems(FwCfg config, QemuOptions board, Board chips, bool hasKernel)
     {
         var memory = new MemoryLayout((uint)_embedded.Ram.Low, _embedded.Ram.High);
         var serialPorts = 0;
@@ -252,7 +252,7 @@ internal sealed class EmbeddedHost : IDisposable
             SerialConsole = _options.Display == RunDisplay.None && (serialPorts & 1) != 0,
             // A kernel's own boot ROM comes first, and its order is made with it.
             BootMenu = _options.BootMenu,
-            BootOrder = hasKernel ? [] : BootOrder.Lines(board.BootOrder, drives, [], []),
+            BootOrder = hasKernel ? [] : BootOrder.Lines(board.BootOrder, drives, chips.NicBootOrder(), []),
         });
     }
 

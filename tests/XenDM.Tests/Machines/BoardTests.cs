@@ -1,5 +1,6 @@
 using System;
 using System.IO;
+using XenDM.CommandLine;
 using XenDM.Core.State;
 using XenDM.Machines;
 using XenDM.Testing;
@@ -75,6 +76,34 @@ public class BoardTests
         Assert.Equal(0x49d2ul, board.Ports.Read(0x10, 2));
         board.Ports.Write(0x10, 2, 1);
         Assert.Empty(board.Ide.Drives);
+    }
+
+    [Fact]
+    public void NicsTakeTheFirstFreeSlotsAndUnplugTakesThemAway()
+    {
+        NicSpec[] nics =
+        [
+            new(NicSpec.E1000, "first", "", NicSpec.DefaultMac(0)) { RomFile = "" },
+            new(NicSpec.E1000, "", "", NicSpec.DefaultMac(1)) { RomFile = "", Slot = 7, BootIndex = 1 },
+            new(NicSpec.E1000, "", "", NicSpec.DefaultMac(2)) { RomFile = "", BootIndex = 0 },
+        ];
+        var board = Make(new BoardOptions(true, true, 1, 1, [], "cda", null) { Nics = nics });
+        foreach (var slot in (int[])[3, 7, 4]) Assert.Equal(0x100e_8086u, Config(board, slot, 0));
+        Assert.Equal([4, 7, 3], board.NicBootOrder());
+        Assert.Equal(["first", "e1000-1", "e1000-2"], [board.Nics[0].Id, board.Nics[1].Id, board.Nics[2].Id]);
+        board.Ports.Write(0x10, 2, 2);
+        foreach (var slot in (int[])[3, 7, 4]) Assert.Equal(uint.MaxValue, Config(board, slot, 0));
+        nics[2] = nics[2] with { Slot = 7 };
+        Assert.Contains("slot 7 is taken", Assert.Throws<UsageException>(() => Make(new BoardOptions(true, true, 1, 1, [], "cda", null) { Nics = nics })).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void ABootRomThatIsNotThereIsNamed()
+    {
+        var nic = new NicSpec(NicSpec.E1000, "", "", NicSpec.DefaultMac(0)) { RomFile = "/nowhere/nic.rom" };
+        Assert.Contains("'/nowhere/nic.rom' cannot be read", Assert.Throws<UsageException>(() => NicRom.Check(nic)).Message, StringComparison.Ordinal);
+        NicRom.Check(nic with { RomFile = "" });
+        Assert.Empty(NicRom.Read(nic with { RomFile = "" }, _host));
     }
 
     private Board Make(BoardOptions options)

@@ -49,7 +49,7 @@ public sealed class StdVga : PciFunction
         AddBar(FrameBufferBar, BarKind.MemoryPrefetchable, (uint)memory.Size, new FrameBuffer(memory, Bell), "framebuffer");
         AddBar(RegisterBar, BarKind.Memory, RegisterBytes, new RegisterBlock(this), "registers");
         if (rom.IsEmpty) return;
-        var image = new RomImage(rom);
+        var image = new OptionRom(rom);
         AddRom((uint)image.Size, image);
     }
 
@@ -144,40 +144,6 @@ public sealed class StdVga : PciFunction
             else
                 for (var i = 0; i < size; i++, at++)
                     if (at is >= PortsStart and < PortsStart + VgaRegisters.ColourWindowBytes) chip.Registers.WriteWindow(at - PortsStart, (byte)(value >> (8 * i)));
-        }
-    }
-
-    /// <summary>The expansion ROM, filled up to a power of two.</summary>
-    private sealed class RomImage : IBulkRegion
-    {
-        private const int MaxBytes = 256 << 10;
-        private readonly byte[] _bytes;
-
-        public RomImage(ReadOnlySpan<byte> image)
-        {
-            if (image.Length > MaxBytes) throw new ArgumentOutOfRangeException(nameof(image), $"a VGA BIOS of {image.Length} bytes is larger than 256 KiB");
-            _bytes = new byte[Math.Max(2048, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)image.Length))];
-            _bytes.AsSpan().Fill(0xff);
-            image.CopyTo(_bytes);
-        }
-
-        public int Size => _bytes.Length;
-
-        public ulong Read(ulong offset, int size)
-        {
-            ulong value = 0;
-            for (var i = 0; i < size; i++) value |= (ulong)_bytes[(int)offset + i] << (8 * i);
-            return value;
-        }
-
-        public void Write(ulong offset, int size, ulong value)
-        {
-        }
-
-        public void ReadBlock(ulong offset, int size, Span<byte> data) => _bytes.AsSpan((int)offset, data.Length).CopyTo(data);
-
-        public void WriteBlock(ulong offset, int size, ReadOnlySpan<byte> data)
-        {
         }
     }
 

@@ -1,0 +1,105 @@
+using System;
+using System.Collections.Generic;
+using XenDM.Core.Backends;
+
+namespace XenDM.Testing;
+
+/// <summary>A wire that keeps what is sent, refuses when told, and brings what the test gives it.</summary>
+public sealed class FakeNet : INetBackend
+{
+    private readonly Queue<(NetFrame Frame, byte[] Bytes)> _waiting = [];
+    private INetFrontend? _frontend;
+    private bool _isLinkUp = true;
+    private bool _refused;
+
+    public string Id => "net0";
+
+    public string Description => "type=fake";
+
+    public bool IsLinkUp
+    {
+        get => _isLinkUp;
+        set
+        {
+            if (_isLinkUp == value) return;
+            _isLinkUp = value;
+            _frontend?.LinkChanged(value);
+        }
+    }
+
+    public NetOffloads ReceiveOffloads { get; set; }
+
+    public bool IsAttached => _frontend is not null;
+
+    /// <summary>Frames that were sent, with what was left to be done.</summary>
+    public List<(NetFrame Frame, byte[] Bytes)> Sent { get; } = [];
+
+    /// <summary>Frames and their bytes so far.</summary>
+    public long Count { get; private set; }
+
+    /// <inheritdoc cref="Count"/>
+    public long Bytes { get; private set; }
+
+    /// <summary>Keep a list of what is sent.</summary>
+    public bool Log { get; init; } = true;
+
+    /// <summary>Refuse from now on; when it ends, a refused front end is called.</summary>
+    public bool Full
+    {
+        get => field;
+        set
+        {
+            field = value;
+            if (value || !_refused) return;
+            _refused = false;
+            _frontend?.SendReady();
+        }
+    }
+
+    /// <summary>Frames that the front end had no room for.</summary>
+    public int Waiting => _waiting.Count;
+
+    /// <summary>Brings a frame, behind those that wait.</summary>
+    /// <returns>The front end took it.</returns>
+    public bool Bring(byte[] bytes, bool isValid = false)
+    {
+        _waiting.Enqueue((new NetFrame { IsValid = isValid }, bytes));
+        ReceiveReady();
+        return _waiting.Count == 0;
+    }
+
+    /// <summary>Brings bytes that nobody keeps.</summary>
+    public bool Bring(ReadOnlySpan<byte> bytes) => _frontend is null || _frontend.Receive(default, bytes);
+
+    public void Attach(INetFrontend? frontend) => _frontend = frontend;
+
+    public bool Send(in NetFrame frame, ReadOnlySpan<byte> bytes)
+    {
+        if (Full)
+        {
+            _refused = true;
+            return false;
+        }
+
+        if (frame.NeedsChecksum && frame.ChecksumStart + frame.ChecksumOffset + 2 > bytes.Length) throw new InvalidOperationException("the checksum lies outside the frame");
+        if (frame.Segmentation != NetSegmentation.None && (frame.HeaderBytes > bytes.Length || frame.SegmentBytes == 0)) throw new InvalidOperationException("the segments cannot be cut");
+        if (bytes.Length < 14 || bytes.Length > 0x10000 + 14) throw new InvalidOperationException($"a frame of {bytes.Length} bytes");
+        Count++;
+        Bytes += bytes.Length;
+        if (Log) Sent.Add((frame, bytes.ToArray()));
+        return true;
+    }
+
+    public void ReceiveReady()
+    {
+        while (_waiting.TryPeek(out var next))
+        {
+            if (_frontend is not null && !_frontend.Receive(next.Frame, next.Bytes)) return;
+            _waiting.Dequeue();
+        }
+    }
+
+    public void Dispose()
+    {
+    }
+}
