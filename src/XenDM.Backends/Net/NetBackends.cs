@@ -14,6 +14,7 @@ public static class NetBackends
         return spec switch
         {
             UserNetdev user => new UserNet(user, loop, log),
+            TapNetdev tap => new TapNet(tap, loop, log),
             _ => throw new NetOpenException($"netdev {spec.Id}: this kind of backend is not built"),
         };
     }

@@ -105,9 +105,26 @@ public readonly struct NetHeaders
     /// Puts the sum of the pseudo header where the checksum belongs, as <see cref="NetFrame.NeedsChecksum"/> has it. For frames of senders that
     /// leave anything there: some PV drivers do.
     /// </summary>
-    /// <param name="frame">The frame that these headers are of.</param>
+    /// <param name="frame">The headers of the frame that these are of; what they carry may be elsewhere.</param>
     public void PutPseudoSum(Span<byte> frame) =>
         BinaryPrimitives.WriteUInt16BigEndian(frame[(TransportStart + ChecksumOffset)..], NetChecksum.Fold(PseudoSum(frame, End - TransportStart)));
+
+    /// <summary>Puts IP's length and IPv4's checksum right: drivers leave them open for whoever cuts the frame.</summary>
+    /// <param name="frame">The headers of the frame that these are of; what they carry may be elsewhere.</param>
+    public void PutLength(Span<byte> frame)
+    {
+        const int lengthAt = 2, checksumAt = 10, lengthAt6 = 4;
+        if (IsIpv6)
+        {
+            BinaryPrimitives.WriteUInt16BigEndian(frame[(NetworkStart + lengthAt6)..], (ushort)(End - NetworkStart - Ipv6Bytes));
+            return;
+        }
+
+        var ip = frame[NetworkStart..TransportStart];
+        BinaryPrimitives.WriteUInt16BigEndian(ip[lengthAt..], (ushort)(End - NetworkStart));
+        BinaryPrimitives.WriteUInt16BigEndian(ip[checksumAt..], 0);
+        BinaryPrimitives.WriteUInt16BigEndian(ip[checksumAt..], NetChecksum.Of(NetChecksum.Add(0, ip)));
+    }
 
     /// <summary>The sum over addresses, protocol and length that a checksum begins with (RFC 9293 section 3.1, RFC 8200 section 8.1).</summary>
     /// <param name="length">Bytes of the TCP or UDP header and what follows.</param>
