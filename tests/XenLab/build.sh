@@ -20,7 +20,7 @@ if [ ! -e "$lab" ]; then
   trap 'exit 1' INT TERM HUP
   # Half-made folders of builds that were killed: the lock says that nobody works in them.
   rm -rf "$cache"/xenlab-tmp.*
-  tools='qemu-system-x86 debootstrap busybox-static kmod cpio e2fsprogs xz-utils xorriso isolinux syslinux syslinux-common mtools dosfstools fdisk binutils'
+  tools='qemu-system-x86 debootstrap busybox-static kmod cpio e2fsprogs xz-utils xorriso isolinux syslinux syslinux-common mtools dosfstools fdisk binutils gcc'
   missing=$(for t in $tools; do dpkg-query -W -f '${Status}' "$t" 2>/dev/null | grep -q 'ok installed' || echo "$t"; done)
   if [ -n "$missing" ]; then
     [ "$(id -u)" = 0 ] || { echo "XenLab needs root to install:" $missing >&2; exit 1; }

@@ -35,11 +35,14 @@ config() {
       'serial="pty"' 'vnc=0' 'vga="none"' 'on_poweroff="destroy"' 'on_reboot="destroy"' 'on_crash="destroy"' "$@"
   } >"$OUT/$guest.cfg"
 }
-direct() { printf '%s\n' 'kernel="/data/vmlinuz"' 'ramdisk="/data/initramfs"' "cmdline=\"$(cat /lab/guest/cmdline) lab.boot=direct $1 $APPEND\""; }
+# direct [ARGUMENTS]: boots the lab's kernel. UNPLUG says what becomes of the emulated disks of a guest with PV drivers (xen_emul_unplug=).
+direct() { printf '%s\n' 'kernel="/data/vmlinuz"' 'ramdisk="/data/initramfs"' "cmdline=\"$(sed "s/xen_emul_unplug=never/xen_emul_unplug=${UNPLUG:-never}/" /lab/guest/cmdline) lab.boot=direct $1 $APPEND\""; }
 
 # The serial line of the guest with number N (1..4) in the scenario is file descriptor N+3 of this shell.
 number() { grep -nx "$1" "$OUT/guests" | cut -d: -f1; }
-tty_of() { xenstore-read "/local/domain/$1/serial/0/tty" 2>/dev/null; }
+tty_of() { xenstore-read "/local/domain/$1/serial/0/tty" 2>/dev/null || xenstore-read "/local/domain/$1/console/tty" 2>/dev/null; }
+# qdisk VDEV FILE [MODE]: a disk that the device model serves to PV drivers
+qdisk() { echo "format=raw,vdev=$1,access=${3:-rw},backendtype=qdisk,target=$2"; }
 attach() {
   tty=$(tty_of "$2")
   [ -n "$tty" ] || fail "no serial line of $1 in xenstore"
@@ -137,3 +140,46 @@ data_sum() { head -1 /lab/sums; }
 file_sum() { dd if="$1" bs=1M skip="${3:-0}" count="$2" 2>/dev/null | md5sum | cut -c1-32; }
 # The driver of the emulated disk must use DMA, or the scenario shows nothing about it.
 must_use_dma() { must "$1" 'cat /sys/class/ata_device/*/xfer_mode | sort -u'; case $reply in *DMA*) ;; *) fail "the guest does not use DMA: $reply" ;; esac }
+
+# pv_disk_checks GUEST FILE: xvda holds the first 16 MiB of the data (/data/FILEa.img), xvdf is 16 MiB to write to (FILEb), FILEc is 8 MiB to
+# attach. pv_image_checks FILE, when the guest is gone, looks at what these checks and a copy of 4 MiB to 12 MiB of xvdf left, and removes them.
+pv_disk_checks() {
+  must "$1" 'rd xvda 16' 120
+  want 'sum of 16 MiB' "$reply" "$(file_sum /data/data.img 16)"
+  must "$1" 'dd if=/dev/xvda of=/dev/xvdf bs=1M count=8 seek=2 oflag=direct conv=fsync 2>/dev/null && rd xvdf 8 2' 120
+  want 'what was written, read back' "$reply" "$(file_sum /data/data.img 8)"
+  want 'what was written, in the image' "$(file_sum "/data/$2b.img" 8 2)" "$(file_sum /data/data.img 8)"
+  vbd_counters "$1"
+
+  say '--- attach and detach'
+  xlq attach block-attach "$1" "$(qdisk xvdg "/data/$2c.img")"
+  must "$1" 'pv xvdg && dd if=/dev/xvda of=/dev/xvdg bs=1M count=8 oflag=direct conv=fsync 2>/dev/null && rd xvdg 8' 120
+  want 'what was written to the attached disk' "$reply" "$(file_sum /data/data.img 8)"
+  xlq detach block-detach "$1" xvdg
+  must "$1" 'no_disk xvdg' 30
+  want 'the detached image' "$(file_sum "/data/$2c.img" 8)" "$(file_sum /data/data.img 8)"
+  # qemu-xen 7.2 refuses a PV disk that is read-only ("Block node is read-only").
+  mode=ro
+  [ "$DM_NAME" != qemu ] || mode=rw
+  xlq attach block-attach "$1" "$(qdisk xvdg "/data/$2c.img" $mode)"
+  must "$1" 'pv xvdg && cat /sys/block/xvdg/ro'
+  want 'read-only' "$reply" "$([ $mode = rw ]; echo $?)"
+  must "$1" 'rd xvdg 8' 60
+  want 'the disk attached again' "$reply" "$(file_sum /data/data.img 8)"
+  xlq detach block-detach "$1" xvdg
+}
+pv_image_checks() {
+  want 'the last 4 MiB written' "$(file_sum "/data/$1b.img" 4 12)" "$(file_sum /data/data.img 4)"
+  rm "/data/$1a.img" "/data/$1b.img" "/data/$1c.img"
+}
+# vbd_counters GUEST: xentop shows the guest's PV disks with reads and writes. It waits 10 ms for each answer of the device model and no longer.
+vbd_counters() {
+  for try in 1 2 3 4 5; do
+    xentop -b -x -i 1 >"$OUT/xentop" 2>&1 || fail "xentop: $(tail -1 "$OUT/xentop")"
+    counted=$(awk -v g="$1" '$1 == g && $13 > 1 && $15 > 0 && $16 > 0 { print $13 " disks, " $15 " reads, " $16 " writes" }' "$OUT/xentop")
+    [ -z "$counted" ] || { say "xentop (look $try): $counted"; return; }
+  done
+  say 'xentop does not show the disks'
+  # qemu-xen 7.2 answers too late here for HVM guests.
+  [ "$DM_NAME" = qemu ] || fail "xentop does not show the disks: $(grep " $1 " "$OUT/xentop")"
+}

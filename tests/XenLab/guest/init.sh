@@ -1,12 +1,14 @@
 #!/bin/busybox sh
-# The guest's init: loads the drivers and serves a command line on ttyS0 for dom0. A command is "ID WORDS", its answer one line "#ID:STATUS:OUTPUT".
+# The guest's init: loads the drivers and serves a command line for dom0 on its console: ttyS0, or hvc0 where there is no serial port. A command is "ID WORDS", its answer one line "#ID:STATUS:OUTPUT".
 # Nothing else is written there, because every character is several accesses to the device model.
 /bin/busybox --install -s /bin
 export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
-exec <>/dev/ttyS0 >&0 2>&0
+tty=ttyS0
+case $(cat /proc/cmdline) in *console=hvc0*) tty=hvc0 ;; esac
+exec <>/dev/$tty >&0 2>&0
 stty -echo -opost -icrnl
 for m in /mod/*.ko; do insmod "$m" || echo "no $m"; done
 . /lib.sh

@@ -35,6 +35,22 @@ disk() {
 # rd NAME [MIB [SKIP]]: MD5 sum of part of a device, read past the page cache.
 rd() { [ -e "/dev/$1" ] || disk "${1%[0-9]}" || return; dd if="/dev/$1" bs=1M count="${2:-64}" skip="${3:-0}" iflag=direct 2>/dev/null | md5sum | cut -c1-32; }
 
+# pv NAME...: loads the PV disk driver and waits for its disks (xvda, ...).
+pv() {
+  load xen-blkfront || return
+  for want in "$@"; do
+    for try in $(seq 50); do [ -b "/dev/$want" ] && [ "$(cat "/sys/block/$want/size")" -gt 0 ] && continue 2; sleep 0.2; done
+    echo "no disk $want"
+    return 1
+  done
+}
+# no_disk NAME: waits until a disk is gone.
+no_disk() {
+  for try in $(seq 50); do [ -e "/sys/block/$1" ] || return 0; sleep 0.2; done
+  echo "$1 is still there"
+  return 1
+}
+
 # secs COMMAND...: runs it and prints the seconds it took on the guest's clock.
 secs() {
   local a b

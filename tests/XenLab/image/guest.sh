@@ -28,6 +28,7 @@ install -m755 "$here/guest/init.sh" "$g/init"
 cp "$here/guest/lib.sh" "$d/sums" "$g/"
 as --64 -o "$out/pio.o" "$here/guest/pio.S"
 ld -s -o "$g/bin/pio" "$out/pio.o"
+gcc -Os -Wall -Werror -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables -nostdlib -static -s -o "$g/bin/qd" "$here/guest/qd.c"
 "$here/image/modules.sh" "$host/modules/$kver" "$g/mod" ata_piix sd_mod sr_mod isofs evdev button
 # Drivers that a test loads when it wants them (lib.sh: load).
 "$here/image/modules.sh" "$host/modules/$kver" "$g/more" xen-blkfront xen-netfront e1000 8139cp 8139too
