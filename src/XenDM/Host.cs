@@ -9,6 +9,7 @@ using XenDM.Core.Time;
 using XenDM.Hosting;
 using XenDM.Hypervisor;
 using XenDM.Hypervisor.Xen;
+using XenDM.Hypervisor.Xen.Ports;
 using XenDM.Interop.Libc;
 using XenDM.Machines;
 using XenDM.Monitor;
@@ -34,6 +35,7 @@ internal sealed class Host : IDisposable
     private DriveTable? _drives;
     private NetdevTable? _netdevs;
     private DeviceModelStore? _store;
+    private XenBackendPorts? _ports;
     private string _why = "";
 
     public Host(QemuOptions options, ProcessLog log)
@@ -55,6 +57,7 @@ internal sealed class Host : IDisposable
         foreach (var chardev in _options.Chardevs) _resources.Push(_chardevs.FromChardev(chardev.ToDictionary()));
         Monitors.Check(_options, _chardevs);
         if (_options.MachineType == "none") _log.Phase("probe: there is no machine");
+        else if (_options.MachineType == "xenpv") SetUpPvMachine();
         else SetUpMachine();
         Monitors.Attach(_options, _chardevs, _target, _fds, _resources);
         _log.Phase("ready");
@@ -65,6 +68,7 @@ internal sealed class Host : IDisposable
     public void Dispose()
     {
         _drives?.Flush(_log);
+        _ports?.Dispose();
         _xen?.Dispose();
         _store?.Dispose();
         _drives?.Dispose();
@@ -92,7 +96,7 @@ internal sealed class Host : IDisposable
         var saved = _options.IncomingFd >= 0 ? ReadIncoming(_options.IncomingFd) : null;
         _log.Phase("images and chardevs open");
 
-        if (_options.DomainId < 0) throw new UsageException("-xen-domid", "is missing: this program is started by xl or libxl for a Xen guest");
+        CheckDomain();
         _xen = new XenHypervisor(_options.DomainId, _options.MaxCpus, _log);
         if (!_options.DomainRestrict) _store = new DeviceModelStore(_options.DomainId);
         _log.Phase("ioreq server made");
@@ -120,6 +124,34 @@ internal sealed class Host : IDisposable
         _target.Machine = machine;
         machine.Started = () => _store?.Announce("running");
         if (!_options.StartPaused) machine.Continue();
+    }
+
+    /// <summary>A PV or PVH guest: its devices come from xenstore, and there is nothing else.</summary>
+    private void SetUpPvMachine()
+    {
+        var identity = FindUser();
+        CheckDomain();
+        var machine = new PvMachine();
+        OpenPorts();
+        if (!_options.DomainRestrict) _store = new DeviceModelStore(_options.DomainId);
+        _log.Phase("xenstore open");
+        machine.Observers.Add(_target);
+        DropPrivileges(identity);
+        _target.PvMachine = machine;
+        machine.Started = () => _store?.Announce("running");
+        if (!_options.StartPaused) machine.Continue();
+    }
+
+    private void CheckDomain()
+    {
+        if (_options.DomainId < 0) throw new UsageException("-xen-domid", "is missing: this program is started by xl or libxl for a Xen guest");
+    }
+
+    /// <summary>What PV backends need. xenstore is closed to a restricted process, so it cannot learn of a device.</summary>
+    private void OpenPorts()
+    {
+        if (_options.DomainRestrict) _log.Warn("start", "-xen-domid-restrict: no xenstore, so PV devices of this guest (qdisk and the like) are not served");
+        else _ports = new XenBackendPorts(_loop, _log);
     }
 
     /// <summary>Looked up before the root changes, while the user database is within reach.</summary>
@@ -180,8 +212,8 @@ internal sealed class Host : IDisposable
     /// <summary>From here on the process has what it needs and no more.</summary>
     private void DropPrivileges(PrivilegeDrop.Identity? identity)
     {
-        AllowImages(_drives!.LargestWritable);
-        if (_options.DomainRestrict) _xen!.Restrict();
+        if (_drives is not null) AllowImages(_drives.LargestWritable);
+        if (_options.DomainRestrict) XenHypervisor.Restrict(_options.DomainId);
         if (_options.Chroot is null && identity is null) return;
         if (PrivilegeDrop.Apply(_options.Chroot, identity) is { } error) throw new UsageException("", error);
         _log.Phase($"privileges dropped (uid {Posix.EffectiveUserId()}, root {_options.Chroot ?? "/"})");

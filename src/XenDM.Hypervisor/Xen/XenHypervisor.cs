@@ -109,9 +109,13 @@ public sealed class XenHypervisor : IHypervisor, IForeignMapper, IIoreqChannels
         }
     }
 
-    /// <summary>Limits every Xen handle of this process to the guest, for good.</summary>
+    /// <summary>Limits every Xen handle of this process to a guest, for good.</summary>
     /// <exception cref="XenException">Xen or dom0's kernel cannot.</exception>
-    public void Restrict() => Check(XenToolCore.RestrictAll(_domain), "cannot restrict this process to its domain");
+    public static void Restrict(int domain)
+    {
+        var result = XenToolCore.RestrictAll((ushort)domain);
+        if (result < 0) throw new XenException($"cannot restrict this process to domain {domain}", result);
+    }
 
     public void SetIsaIrq(int irq, bool level) => Try(_model.SetIsaIrqLevel(_domain, (byte)irq, level), "set an ISA interrupt");
 

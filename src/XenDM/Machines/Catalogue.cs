@@ -14,11 +14,13 @@ internal static class Catalogue
         {
             case "none" or "xenfv" or "xenfv-3.1" or "xenfv-4.2" or "pc": break;
             case var pc when options.IsQTest && pc.StartsWith("pc-i440fx-", System.StringComparison.Ordinal): break;
-            case "xenpv": throw new UsageException("-machine", "xenpv is not built; known are xenfv, pc and none");
-            default: throw new UsageException("-machine", $"{machine} is not known; known are xenfv, pc and none");
+            case "xenpv":
+                CheckPv(options);
+                break;
+            default: throw new UsageException("-machine", $"{machine} is not known; known are xenfv, pc, xenpv and none");
         }
 
-        if (options.XenAttach) throw new UsageException("-xen-attach", "PV and PVH guests are not built");
+        if (options.XenAttach && machine != "xenpv") throw new UsageException("-xen-attach", $"is for -machine xenpv, not {machine}");
         if (options.Machine?.GetBool("igd-passthru", false) ?? false) throw new UsageException("-machine", "igd-passthru is not built");
         foreach (var device in options.Devices)
         {
@@ -34,5 +36,20 @@ internal static class Catalogue
         foreach (var nic in NicSpec.FromOptions(options)) NicRom.Check(nic);
         if (options.Display is not ("none" or "vc") && !(displays && options.Display == "text")) throw new UsageException("-display", $"'{options.Display}' is not built; known is none");
         if (options.Serials.Count > 4) throw new UsageException("-serial", "the board has four serial ports");
+    }
+
+    /// <summary>A PV or PVH guest has no board that these could be put on.</summary>
+    private static void CheckPv(QemuOptions options)
+    {
+        if (options.IsQTest) throw new UsageException("-machine", "xenpv has no board to test");
+        foreach (var device in options.Devices) throw NoBoard(device.Option);
+        foreach (var drive in options.Drives) throw NoBoard(drive.Option);
+        foreach (var netdev in options.Netdevs) throw NoBoard(netdev.Option);
+        foreach (var serial in options.Serials)
+            if (serial is not ("none" or "null" or "/dev/null")) throw NoBoard("-serial");
+        if (options.Kernel is not null) throw NoBoard("-kernel");
+        if (options.IncomingFd >= 0) throw new UsageException("-incoming", "a xenpv machine has no state to restore");
+
+        static UsageException NoBoard(string option) => new(option, "a xenpv machine has no board: its devices come from xenstore");
     }
 }

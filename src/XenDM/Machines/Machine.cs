@@ -49,7 +49,7 @@ internal interface IMachineObserver
 /// The running machine: board, clock, run state, drives. Serves requests on the machine thread; what a request asks of the machine as a whole
 /// (reset, power off, sleep) is carried out after the chip is done with it and before the guest goes on.
 /// </summary>
-internal sealed class Machine : IRequestHandler, IMachineControl, IMachineEvents, IDevice
+internal sealed class Machine : IRequestHandler, IMachineControl, IMachineEvents, IGuestRun, IDevice
 {
     private readonly IHypervisor _hypervisor;
     private readonly VmClock _clock;

@@ -31,8 +31,13 @@ internal sealed class MonitorTarget : IMonitorTarget, IMachineObserver
         _quit = quit;
     }
 
-    /// <summary>Null for a probe, and until the machine is made.</summary>
+    /// <summary>Null for a probe and for a PV guest, and until the machine is made.</summary>
     public Machine? Machine { get; set; }
+
+    /// <summary>A PV or PVH guest, of which there is no machine here.</summary>
+    public PvMachine? PvMachine { get; set; }
+
+    private IGuestRun? Run => (IGuestRun?)Machine ?? PvMachine;
 
     /// <summary>Told of what happens; set before the machine runs.</summary>
     public QmpEvents? Events { get; set; }
@@ -41,9 +46,9 @@ internal sealed class MonitorTarget : IMonitorTarget, IMachineObserver
 
     public string Name => _options.Name;
 
-    public string RunState => Machine is { } machine ? StateName(machine.RunState) : "prelaunch";
+    public string RunState => Run is { } run ? StateName(run.RunState) : "prelaunch";
 
-    public bool IsRunning => Machine is { IsRunning: true };
+    public bool IsRunning => Run is { IsRunning: true };
 
     public IReadOnlyList<ChardevInfo> Chardevs
     {
@@ -101,10 +106,10 @@ internal sealed class MonitorTarget : IMonitorTarget, IMachineObserver
 
     public void Continue()
     {
-        if (!Real().Continue()) throw new QmpException("the guest is off: a toolstack has to start it again");
+        if (!(Run ?? Real()).Continue()) throw new QmpException("the guest is off: a toolstack has to start it again");
     }
 
-    public void Stop() => Real().Stop();
+    public void Stop() => (Run ?? Real()).Stop();
 
     public void Quit() => _quit("a monitor's quit");
 
@@ -240,7 +245,9 @@ internal sealed class MonitorTarget : IMonitorTarget, IMachineObserver
         return copy >= 0 ? copy : throw new QmpException($"cannot use the file descriptor: {Errno.Describe(copy)}");
     }
 
-    private Machine Real() => Machine ?? throw new QmpException("there is no machine: this process was started to be probed");
+    private Machine Real() => Machine ?? throw new QmpException(PvMachine is null
+        ? "there is no machine: this process was started to be probed"
+        : "there is no machine: the guest is one of Xen's own (PV or PVH), and this process has its PV devices only");
 
     private (Drive Drive, IMediumListener Tray) RemovableDrive(string id)
     {

@@ -83,11 +83,30 @@ public class QemuArgumentsTests
     [InlineData("-usb", "USB")]
     [InlineData("-usbdevice tablet", "USB")]
     [InlineData("-machine q35", "q35")]
-    [InlineData("-machine xenpv", "xenpv")]
+    [InlineData("-machine xenpv -device ide-cd,drive=a", "-device: a xenpv machine has no board")]
+    [InlineData("-M xenpv -drive file=a.img,if=ide,index=0", "-drive: a xenpv machine has no board")]
+    [InlineData("-machine xenpv -serial pty", "-serial: a xenpv machine has no board")]
+    [InlineData("-machine xenpv -kernel k", "-kernel: a xenpv machine has no board")]
+    [InlineData("-machine xenpv -netdev user,id=n", "-netdev: a xenpv machine has no board")]
+    [InlineData("-machine xenpv -incoming fd:3", "-incoming: a xenpv machine has no state")]
+    [InlineData("-xen-attach -machine xenfv", "-xen-attach: is for -machine xenpv, not xenfv")]
     [InlineData("-display sdl", "sdl")]
     [InlineData("-netdev type=vde,id=net0", "vde")]
     public void WhatIsNotBuiltIsRefusedByName(string line, string named) =>
         Assert.Contains(named, Assert.Throws<UsageException>(() => Catalogue.Check(Parse(line), displays: false)).Message, StringComparison.Ordinal);
+
+    /// <summary>As libxl starts the backends of a PV or PVH guest in dom0, and as it starts them in a driver domain (xl devd).</summary>
+    [Theory]
+    [InlineData("-xen-domid 5 -no-shutdown -chardev socket,id=libxl-cmd,path=/run/x,server=on,wait=off -mon chardev=libxl-cmd,mode=control -nodefaults -no-user-config -xen-attach -name g -vnc none -display none -nographic -machine xenpv -m 144")]
+    [InlineData("-xen-domid 5 -xen-attach -name domain-5 -nographic -M xenpv -monitor /dev/null -serial /dev/null -parallel /dev/null")]
+    public void BackendsOfAPvGuestAreAMachine(string line)
+    {
+        var options = Parse(line);
+        Catalogue.Check(options, displays: false);
+        Assert.Equal("xenpv", options.MachineType);
+        Assert.True(options.XenAttach);
+        Assert.Equal(5, options.DomainId);
+    }
 
     [Theory]
     [InlineData("-drive file=a.img,if=scsi", "scsi")]

@@ -37,6 +37,7 @@ public sealed class XenEvents : IEventChannels, IDisposable
     private const int MaxPorts = 1 << 17;
 
     private const int Batch = 64;
+    private const int StackBytes = 256 * 1024;
 
     private readonly IEventDevice _device;
     private readonly IMachineLog _log;
@@ -48,6 +49,7 @@ public sealed class XenEvents : IEventChannels, IDisposable
 
     /// <summary>The one whose owner is being told.</summary>
     private Channel? _current;
+    private bool _isStarted;
     private volatile bool _isDisposed;
 
     /// <exception cref="XenException">This process may not use event channels.</exception>
@@ -68,8 +70,7 @@ public sealed class XenEvents : IEventChannels, IDisposable
             throw new XenException("cannot wait for event channels", _wake);
         }
 
-        _thread = new Thread(Serve) { IsBackground = true, Name = "xen-events" };
-        _thread.Start();
+        _thread = new Thread(Serve, StackBytes) { IsBackground = true, Name = "xen-events" };
     }
 
     public IEventChannel? TryBind(int domain, uint remotePort, Action notified)
@@ -91,8 +92,15 @@ public sealed class XenEvents : IEventChannels, IDisposable
             Volatile.Write(ref _channels, larger);
         }
 
-        // An event that came before nobody was told of; this call stands for it.
+        // An event that came before nobody was told of; the call below stands for it.
         Volatile.Write(ref _channels[port], channel);
+        if (!_isStarted)
+        {
+            // A guest without PV devices needs no thread.
+            _isStarted = true;
+            _thread.Start();
+        }
+
         notified();
         return channel;
     }
@@ -102,7 +110,7 @@ public sealed class XenEvents : IEventChannels, IDisposable
         if (_isDisposed) return;
         _isDisposed = true;
         Posix.SignalEventFd(_wake);
-        _thread.Join();
+        if (_isStarted) _thread.Join();
         _device.Dispose();
         Posix.Close(_wake);
     }
