@@ -13,6 +13,8 @@ using XenDM.Hypervisor.Xen.Ports;
 using XenDM.Interop.Libc;
 using XenDM.Machines;
 using XenDM.Monitor;
+using XenDM.PvBackends.Block;
+using XenDM.PvBackends.XenBus;
 
 namespace XenDM;
 
@@ -36,6 +38,7 @@ internal sealed class Host : IDisposable
     private NetdevTable? _netdevs;
     private DeviceModelStore? _store;
     private XenBackendPorts? _ports;
+    private XenBus? _pvDevices;
     private string _why = "";
 
     public Host(QemuOptions options, ProcessLog log)
@@ -67,6 +70,7 @@ internal sealed class Host : IDisposable
 
     public void Dispose()
     {
+        _pvDevices?.Dispose();
         _drives?.Flush(_log);
         _ports?.Dispose();
         _xen?.Dispose();
@@ -120,6 +124,7 @@ internal sealed class Host : IDisposable
             _log.Phase("saved state restored");
         }
 
+        machine.PvDevices = ServePvDevices(machine);
         DropPrivileges(identity);
         _target.Machine = machine;
         machine.Started = () => _store?.Announce("running");
@@ -132,7 +137,8 @@ internal sealed class Host : IDisposable
         var identity = FindUser();
         CheckDomain();
         var machine = new PvMachine();
-        OpenPorts();
+        _drives = new DriveTable([], _loop, _log);
+        machine.PvDevices = ServePvDevices(machine);
         if (!_options.DomainRestrict) _store = new DeviceModelStore(_options.DomainId);
         _log.Phase("xenstore open");
         machine.Observers.Add(_target);
@@ -147,11 +153,19 @@ internal sealed class Host : IDisposable
         if (_options.DomainId < 0) throw new UsageException("-xen-domid", "is missing: this program is started by xl or libxl for a Xen guest");
     }
 
-    /// <summary>What PV backends need. xenstore is closed to a restricted process, so it cannot learn of a device.</summary>
-    private void OpenPorts()
+    /// <summary>Serves the guest's PV devices from now on. A restricted process has no xenstore, so it cannot learn of any.</summary>
+    private XenBus? ServePvDevices(IMachineEvents events)
     {
-        if (_options.DomainRestrict) _log.Warn("start", "-xen-domid-restrict: no xenstore, so PV devices of this guest (qdisk and the like) are not served");
-        else _ports = new XenBackendPorts(_loop, _log);
+        if (_options.DomainRestrict)
+        {
+            _log.Info("start", "-xen-domid-restrict: no xenstore, so PV devices of this guest (qdisk and the like) are not served");
+            return null;
+        }
+
+        _ports = new XenBackendPorts(_loop, _log);
+        var disks = new BlockKind(new BlockHost(_ports.Ports, _options.DomainId, new PvImages(_drives!, _loop, isRepeatable: false), _loop, events));
+        _pvDevices = new XenBus(_ports.Ports, _options.DomainId, _ports.OwnDomain, [disks], _loop, _log);
+        return _pvDevices;
     }
 
     /// <summary>Looked up before the root changes, while the user database is within reach.</summary>
@@ -212,7 +226,7 @@ internal sealed class Host : IDisposable
     /// <summary>From here on the process has what it needs and no more.</summary>
     private void DropPrivileges(PrivilegeDrop.Identity? identity)
     {
-        if (_drives is not null) AllowImages(_drives.LargestWritable);
+        AllowImages(_drives!.LargestWritable);
         if (_options.DomainRestrict) XenHypervisor.Restrict(_options.DomainId);
         if (_options.Chroot is null && identity is null) return;
         if (PrivilegeDrop.Apply(_options.Chroot, identity) is { } error) throw new UsageException("", error);

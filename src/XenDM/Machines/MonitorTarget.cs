@@ -65,8 +65,15 @@ internal sealed class MonitorTarget : IMonitorTarget, IMachineObserver
         get
         {
             var list = new List<BlockInfo>();
-            if (Machine is null) return list;
-            foreach (var drive in Machine.Drives.All) list.Add(Describe(drive));
+            if (Machine is not null)
+                foreach (var drive in Machine.Drives.All) list.Add(Describe(drive));
+            if (Run?.PvDevices is { } bus)
+            {
+                // xentop finds the disk in xenstore by its file; the name is there to tell one from the other.
+                foreach (var device in bus.Devices)
+                    if (device.Device?.Image is { } image) list.Add(Describe(image, device.Name, "", isCdrom: false, null));
+            }
+
             return list;
         }
     }
@@ -210,12 +217,13 @@ internal sealed class MonitorTarget : IMonitorTarget, IMachineObserver
         _ => "paused",
     };
 
-    private static BlockInfo Describe(Drive drive)
+    private static BlockInfo Describe(Drive drive) => Describe(drive.Image, drive.Spec.Id, drive.Spec.DeviceId, drive.Tray is not null, drive.Tray);
+
+    private static BlockInfo Describe(IBlockBackend? image, string id, string deviceId, bool isCdrom, IMediumListener? tray)
     {
-        var image = drive.Image;
         var statistics = image?.Statistics ?? new BlockStatistics();
         return new BlockInfo(
-            drive.Spec.Id, drive.Spec.DeviceId, drive.Tray is not null, drive.Tray?.IsTrayLocked ?? false, drive.Tray?.IsTrayOpen ?? false,
+            id, deviceId, isCdrom, tray?.IsTrayLocked ?? false, tray?.IsTrayOpen ?? false,
             image?.FileName, image?.Format ?? "raw", image?.IsReadOnly ?? true, image?.LengthBytes ?? 0,
             statistics.ReadBytes, statistics.WrittenBytes, statistics.ReadOperations, statistics.WriteOperations, statistics.FlushOperations, statistics.FailedOperations);
     }

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using XenDM.Core.Backends;
+using XenDM.PvBackends.XenBus;
 
 namespace XenDM.Machines;
 
@@ -10,6 +11,9 @@ internal interface IGuestRun
     MachineState RunState { get; }
 
     bool IsRunning { get; }
+
+    /// <summary>The PV devices of the guest; null where there can be none.</summary>
+    XenBus? PvDevices { get; }
 
     /// <summary>Lets the guest run. Does nothing when it runs already.</summary>
     /// <returns>False when the state does not allow it (the guest is off).</returns>
@@ -28,6 +32,8 @@ internal sealed class PvMachine : IGuestRun, IMachineEvents
     public MachineState RunState { get; private set; } = MachineState.Prelaunch;
 
     public bool IsRunning => RunState == MachineState.Running;
+
+    public XenBus? PvDevices { get; set; }
 
     public List<IMachineObserver> Observers { get; } = [];
 
@@ -61,6 +67,7 @@ internal sealed class PvMachine : IGuestRun, IMachineEvents
         var from = RunState;
         RunState = state;
         if (state == MachineState.Running) Started?.Invoke();
+        else PvDevices?.Drain();
         foreach (var observer in Observers) observer.StateChanged(from, state);
     }
 }
