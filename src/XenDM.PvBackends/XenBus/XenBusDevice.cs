@@ -183,11 +183,13 @@ public sealed class XenBusDevice : IDisposable
         _back.Write("state", (int)state);
     }
 
-    /// <summary>The toolstack wants no more of the device: its node is ours to remove.</summary>
+    /// <summary>
+    /// The toolstack wants no more of the device. Its node stays: libxl removes it when it has seen the state, and takes a node that went before
+    /// for a removal that failed.
+    /// </summary>
     private void Leave()
     {
         _bus.Remove(this);
-        _back.Store.Remove(_back.Path);
         _back.Store.Remove($"/local/domain/{_bus.Domain}/error/backend/{Kind}/{_bus.Guest}/{Id}");
     }
 }
