@@ -75,8 +75,8 @@ public sealed class SocketChar : CharBackend
         }
         else if (address.Path is { } path)
         {
-            UnixSocketPath.CheckLength(label, path);
-            if (address.IsServer) _listener = new FileDescriptor((_path = UnixSocketPath.Listen(label, path, Backlog)).Listener);
+            UnixSocketPath.CheckLength($"chardev {label}", path);
+            if (address.IsServer) _listener = new FileDescriptor((_path = UnixSocketPath.Listen($"chardev {label}", path, Backlog)).Listener);
             else if (address.Reconnect == TimeSpan.Zero) _connection = new FileDescriptor(ConnectUnix(label, path));
         }
         else

@@ -35,7 +35,7 @@ internal sealed class UnixSocketPath
         for (var tries = 0; fd == -Errno.EADDRINUSE; tries++)
         {
             if (TryLook(path, out var status) && !status.IsSocket)
-                throw new CharOpenException($"chardev {label}: cannot listen on '{path}': it exists and is not a socket");
+                throw new CharOpenException($"{label}: cannot listen on '{path}': it exists and is not a socket");
 
             // Nobody listens any more on the path of a process that is gone. A path in use stays.
             var probe = Posix.UnixConnect(path, nonBlocking: true);
@@ -43,7 +43,7 @@ internal sealed class UnixSocketPath
             if (probe == -Errno.ECONNREFUSED) Posix.Unlink(path);
             else if (probe != -Errno.ENOENT)
             {
-                if (tries == BusyTries) throw new CharOpenException($"chardev {label}: cannot listen on '{path}': another process does");
+                if (tries == BusyTries) throw new CharOpenException($"{label}: cannot listen on '{path}': another process does");
                 Thread.Sleep(BusyWaitMilliseconds);
             }
 
@@ -51,7 +51,7 @@ internal sealed class UnixSocketPath
             if (tries > BusyTries) break;
         }
 
-        return fd >= 0 ? new UnixSocketPath(path, fd) : throw new CharOpenException($"chardev {label}: cannot listen on '{path}': {Errno.Describe(fd)}");
+        return fd >= 0 ? new UnixSocketPath(path, fd) : throw new CharOpenException($"{label}: cannot listen on '{path}': {Errno.Describe(fd)}");
     }
 
     /// <exception cref="CharOpenException">It is longer than an address can be.</exception>
@@ -59,8 +59,8 @@ internal sealed class UnixSocketPath
     {
         var bytes = System.Text.Encoding.UTF8.GetByteCount(path);
         if (bytes > MaxBytes)
-            throw new CharOpenException($"chardev {label}: the path of a unix socket has at most {MaxBytes} bytes, this one has {bytes}: '{path}'");
-        if (bytes == 0) throw new CharOpenException($"chardev {label}: the path of the unix socket is empty");
+            throw new CharOpenException($"{label}: the path of a unix socket has at most {MaxBytes} bytes, this one has {bytes}: '{path}'");
+        if (bytes == 0) throw new CharOpenException($"{label}: the path of the unix socket is empty");
     }
 
     /// <summary>Removes the path, unless a successor has put its own socket there.</summary>

@@ -97,18 +97,26 @@ public abstract class NetBackend : INetBackend
             return true;
         }
 
+        if (!HasRoom)
+        {
+            _out.Stop();
+            _waitsToSend = true;
+            return false;
+        }
+
         for (var first = true; _out.Next(bytes, out var ready, out var done); first = false)
         {
             if (Transmit(done, ready)) continue;
             if (first)
             {
+                _out.Stop();
                 _waitsToSend = true;
                 return false;
             }
 
             // Half of it is on its way: the rest is lost, as on a wire, and TCP sends it again.
+            _out.Stop();
             Statistics.SendDrops++;
-            break;
         }
 
         Statistics.SentFrames++;
@@ -131,6 +139,9 @@ public abstract class NetBackend : INetBackend
         foreach (var dump in _dumps) dump.Dispose();
         GC.SuppressFinalize(this);
     }
+
+    /// <summary>A frame may be sent, with all segments that come of it. When it is false, <see cref="RoomAgain"/> comes.</summary>
+    protected virtual bool HasRoom => true;
 
     /// <summary>Sends one frame.</summary>
     /// <param name="frame">Has what is left to be done; only what <see cref="SendOffloads"/> says.</param>

@@ -15,6 +15,8 @@ public static class NetBackends
         {
             UserNetdev user => new UserNet(user, loop, log),
             TapNetdev tap => new TapNet(tap, loop, log),
+            SocketNetdev { Kind: NetSocketKind.Listen or NetSocketKind.Connect } stream => new StreamNet(stream, loop, log),
+            SocketNetdev datagrams => new DatagramNet(datagrams, loop),
             _ => throw new NetOpenException($"netdev {spec.Id}: this kind of backend is not built"),
         };
     }
