@@ -92,6 +92,17 @@ public interface IMonitorTarget
     /// <summary>Takes a device out.</summary>
     void Unplug(string id);
 
+    /// <summary>Puts a cable in or pulls it out.</summary>
+    /// <param name="name">Id of a net backend, or of the NIC at it.</param>
+    void SetLink(string name, bool up) => throw QmpException.NoDevice(name);
+
+    /// <summary>Makes a net backend.</summary>
+    /// <param name="options">As on the command line, with the keys <c>type</c> and <c>id</c>; a key may be there several times.</param>
+    void AddNetdev(IReadOnlyList<KeyValuePair<string, string>> options) => throw new QmpException("this process has no net backends");
+
+    /// <summary>Takes a net backend away; a NIC at it keeps a cable that ends in the air.</summary>
+    void RemoveNetdev(string id) => throw QmpException.NoDevice(id);
+
     /// <summary>Output of a human monitor command; null when there is no such command.</summary>
     string? Human(string command);
 }

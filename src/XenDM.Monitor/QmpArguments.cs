@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.Text.Json;
 
 namespace XenDM.Monitor;
@@ -57,6 +58,42 @@ public readonly struct QmpArguments
         if (value.GetArrayLength() == 0) return null;
         return value[0].ValueKind == JsonValueKind.String ? value[0].GetString() : throw Wrong(name + "[0]", "string");
     }
+
+    /// <summary>
+    /// All arguments as on a command line: a member of an object has its path as key (<c>addr.type</c>), each item of an array its own pair (the text in
+    /// <c>str</c>, where that is what an item has), booleans are on and off.
+    /// </summary>
+    /// <exception cref="QmpException">Something that no command line has: null, or arrays in arrays.</exception>
+    public List<KeyValuePair<string, string>> Flatten()
+    {
+        var pairs = new List<KeyValuePair<string, string>>();
+        if (_object is { } all) Flatten(all, "", pairs);
+        return pairs;
+    }
+
+    private static void Flatten(JsonElement element, string prefix, List<KeyValuePair<string, string>> pairs)
+    {
+        foreach (var property in element.EnumerateObject())
+        {
+            var name = prefix + property.Name;
+            if (property.Value.ValueKind == JsonValueKind.Object) Flatten(property.Value, name + ".", pairs);
+            else if (property.Value.ValueKind != JsonValueKind.Array) pairs.Add(new(name, Scalar(name, property.Value)));
+            else
+            {
+                foreach (var item in property.Value.EnumerateArray())
+                    pairs.Add(new(name, Scalar(name, item.ValueKind == JsonValueKind.Object && item.TryGetProperty("str", out var text) ? text : item)));
+            }
+        }
+    }
+
+    private static string Scalar(string name, JsonElement value) => value.ValueKind switch
+    {
+        JsonValueKind.String => value.GetString()!,
+        JsonValueKind.True => "on",
+        JsonValueKind.False => "off",
+        JsonValueKind.Number => value.GetRawText(),
+        _ => throw Wrong(name, "string"),
+    };
 
     private bool TryGet(string name, out JsonElement value)
     {

@@ -52,6 +52,9 @@ public sealed class QmpCommands
         ["query-fdsets"] = new(static (c, _, _, w) => c.QueryFdSets(w)),
         ["device_add"] = new(static (c, a, _, w) => c.DeviceAdd(a, w)) { TakesAnyArgument = true },
         ["device_del"] = new(static (c, a, _, w) => c.DeviceDel(a, w), "id"),
+        ["set_link"] = new(static (c, a, _, w) => c.SetLink(a, w), "name", "up"),
+        ["netdev_add"] = new(static (c, a, _, w) => c.AddNetdev(a, w)) { TakesAnyArgument = true },
+        ["netdev_del"] = new(static (c, a, _, w) => c.RemoveNetdev(a, w), "id"),
         ["xen-save-devices-state"] = new(static (c, a, _, w) => c.SaveDevices(a, w), "filename", "live"),
         ["xen-load-devices-state"] = new(static (_, a, _, _) => LoadDevices(a), "filename"),
         ["xen-set-global-dirty-log"] = new(static (c, a, _, w) => c.SetDirtyLog(a, w), "enable"),
@@ -538,6 +541,26 @@ public sealed class QmpCommands
     private void DeviceDel(QmpArguments a, Utf8JsonWriter w)
     {
         _target.Unplug(a.Text("id"));
+        Empty(w);
+    }
+
+    private void SetLink(QmpArguments a, Utf8JsonWriter w)
+    {
+        _target.SetLink(a.Text("name"), a.Bool("up"));
+        Empty(w);
+    }
+
+    private void AddNetdev(QmpArguments a, Utf8JsonWriter w)
+    {
+        a.Text("type");
+        a.Text("id");
+        _target.AddNetdev(a.Flatten());
+        Empty(w);
+    }
+
+    private void RemoveNetdev(QmpArguments a, Utf8JsonWriter w)
+    {
+        _target.RemoveNetdev(a.Text("id"));
         Empty(w);
     }
 

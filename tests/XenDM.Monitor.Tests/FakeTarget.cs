@@ -56,6 +56,12 @@ internal sealed class FakeTarget : IMonitorTarget
         Events?.SendWithReason("RESET", byGuest: false);
     }
 
+    public void SetLink(string name, bool up) => Calls.Add($"link {name} {up}");
+
+    public void AddNetdev(IReadOnlyList<KeyValuePair<string, string>> options) => Calls.Add("netdev " + string.Join(' ', options));
+
+    public void RemoveNetdev(string id) => Calls.Add($"no netdev {id}");
+
     public void PowerDown() => Calls.Add("powerdown");
 
     public void WakeUp() => throw new QmpException("Unable to wake up: guest is not in suspended state");

@@ -38,6 +38,10 @@ public sealed class QmpCommandTests
     [InlineData("""{"execute":"xen-set-global-dirty-log","arguments":{"enable":1}}""", "GenericError", "Invalid parameter type for 'enable', expected: boolean")]
     [InlineData("""{"execute":"xen-set-global-dirty-log"}""", "GenericError", "Parameter 'enable' is missing")]
     [InlineData("""{"execute":"query-command-line-options","arguments":{"option":"zz"}}""", "GenericError", "invalid option name: zz")]
+    [InlineData("""{"execute":"set_link","arguments":{"name":"net0"}}""", "GenericError", "Parameter 'up' is missing")]
+    [InlineData("""{"execute":"netdev_add","arguments":{"type":"user"}}""", "GenericError", "Parameter 'id' is missing")]
+    [InlineData("""{"execute":"netdev_add","arguments":{"type":"user","id":"x","net":null}}""", "GenericError", "Invalid parameter type for 'net', expected: string")]
+    [InlineData("""{"execute":"netdev_add","arguments":{"type":"user","id":"x","net":[[]]}}""", "GenericError", "Invalid parameter type for 'net', expected: string")]
     public void Errors_have_the_class_and_words_that_clients_know(string message, string errorClass, string text)
     {
         using var bench = new MonitorBench();
@@ -54,6 +58,11 @@ public sealed class QmpCommandTests
     [InlineData("""{"execute":"xen-set-global-dirty-log","arguments":{"enable":true}}""", "dirty-log True")]
     [InlineData("""{"execute":"xen-save-devices-state","arguments":{"live":true,"filename":"/tmp/x"}}""", "save /tmp/x -1")]
     [InlineData("""{"execute":"device_add","arguments":{"id":"cpu-1","driver":"qemu32-i386-cpu","socket-id":1,"core-id":0,"thread-id":0}}""", "cpu 1")]
+    [InlineData("""{"execute":"set_link","arguments":{"name":"net0","up":false}}""", "link net0 False")]
+    [InlineData("""{"execute":"netdev_del","arguments":{"id":"net0"}}""", "no netdev net0")]
+    [InlineData("""{"execute":"netdev_add","arguments":{"type":"user","id":"u","restrict":true,"hostfwd":[{"str":"tcp::1-:2"},{"str":"udp::3-:4"}],"queues":2}}""",
+        "netdev [type, user] [id, u] [restrict, on] [hostfwd, tcp::1-:2] [hostfwd, udp::3-:4] [queues, 2]")]
+    [InlineData("""{"execute":"netdev_add","arguments":{"type":"stream","id":"s","server":false,"addr":{"type":"unix","path":"/a,b"}}}""", "netdev [type, stream] [id, s] [server, off] [addr.type, unix] [addr.path, /a,b]")]
     public void Commands_reach_the_machine(string message, string call)
     {
         using var bench = new MonitorBench();
@@ -136,7 +145,7 @@ public sealed class QmpCommandTests
             bench.Client.Send($$"""{"execute":"{{name}}"}""");
             Assert.DoesNotContain("CommandNotFound", bench.Client.TakeLines()[^1]);
             bench.Client.Send($$$"""{"execute":"{{{name}}}","arguments":{"no-such-argument":[1]}}""");
-            if (name != "device_add") Assert.Contains("Parameter 'no-such-argument' is unexpected", bench.Client.TakeLines()[^1]);
+            if (name is not ("device_add" or "netdev_add")) Assert.Contains("Parameter 'no-such-argument' is unexpected", bench.Client.TakeLines()[^1]);
             else bench.Client.TakeLines();
         }
     }

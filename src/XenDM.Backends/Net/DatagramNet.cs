@@ -77,7 +77,7 @@ public sealed class DatagramNet : NetBackend
     /// <summary>Where UDP is bound; null for unix sockets.</summary>
     public IPEndPoint? Local => _spec.Path is null ? Posix.LocalEndPoint(_receiver.Fd) : null;
 
-    public override void ReceiveReady()
+    protected override void OnReceiveReady()
     {
         if (_isScheduled || _waiting == 0) return;
         _isScheduled = true;

@@ -48,7 +48,8 @@ public abstract class NetBackend : INetBackend
         get => _isLinkUp;
         set
         {
-            if (_isLinkUp == value) return;
+            // A backend that was taken away stays without a cable.
+            if (_isLinkUp == value || (IsDisposed && value)) return;
             _isLinkUp = value;
             Frontend?.LinkChanged(value);
             if (value) return;
@@ -68,7 +69,7 @@ public abstract class NetBackend : INetBackend
             if ((value & NetOffloads.Checksum) == 0) value = NetOffloads.None;
             if (_receiveOffloads == value) return;
             _receiveOffloads = value;
-            OnReceiveOffloads();
+            if (!IsDisposed) OnReceiveOffloads();
         }
     }
 
@@ -85,6 +86,7 @@ public abstract class NetBackend : INetBackend
         _waitsToSend = false;
         _in.Stop();
         ReceiveOffloads = NetOffloads.None;
+        if (IsDisposed) return;
         OnAttached();
         if (frontend is not null) ReceiveReady();
     }
@@ -125,7 +127,10 @@ public abstract class NetBackend : INetBackend
         return true;
     }
 
-    public abstract void ReceiveReady();
+    public void ReceiveReady()
+    {
+        if (!IsDisposed) OnReceiveReady();
+    }
 
     /// <summary>Copies go into a file from now on, which belongs to the backend.</summary>
     public void AddDump(PcapFile dump) => _dumps.Add(dump);
@@ -147,6 +152,9 @@ public abstract class NetBackend : INetBackend
     /// <param name="frame">Has what is left to be done; only what <see cref="SendOffloads"/> says.</param>
     /// <returns>False when there is no room: nothing was sent, and <see cref="RoomAgain"/> comes.</returns>
     protected abstract bool Transmit(in NetFrame frame, ReadOnlySpan<byte> bytes);
+
+    /// <summary>The front end has room again: what waits for it is to be brought, but not from inside of this call.</summary>
+    protected abstract void OnReceiveReady();
 
     /// <summary>The front end is another one.</summary>
     protected virtual void OnAttached()

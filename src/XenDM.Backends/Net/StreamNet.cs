@@ -88,7 +88,7 @@ public sealed class StreamNet : NetBackend
 
     protected override bool HasRoom => _out.Count <= SendMark;
 
-    public override void ReceiveReady()
+    protected override void OnReceiveReady()
     {
         if (_isScheduled || !_isWaiting) return;
         _isScheduled = true;

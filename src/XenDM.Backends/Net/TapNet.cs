@@ -82,7 +82,7 @@ public sealed class TapNet : NetBackend
 
     protected override NetOffloads SendOffloads => _hasHeader ? NetOffloads.Checksum | NetOffloads.Tcp4 | NetOffloads.Tcp6 : NetOffloads.None;
 
-    public override void ReceiveReady()
+    protected override void OnReceiveReady()
     {
         if (_isScheduled) return;
         _isScheduled = true;

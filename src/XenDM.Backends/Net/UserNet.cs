@@ -116,7 +116,7 @@ public sealed class UserNet : NetBackend, ISlirpUser
         return true;
     }
 
-    public override void ReceiveReady()
+    protected override void OnReceiveReady()
     {
         if (!_queue.IsEmpty) Schedule();
     }

@@ -1,6 +1,8 @@
 using System;
 using System.Collections.Generic;
 using System.Text;
+using XenDM.Backends.Net;
+using XenDM.CommandLine;
 using XenDM.Core.State;
 using XenDM.Monitor;
 
@@ -24,6 +26,10 @@ internal sealed class HumanMonitor
         ["cont"] = ("-- let it go on", static (m, o, w) => m._target.Continue()),
         ["system_reset"] = ("-- press the reset button", static (m, o, w) => m._target.Reset()),
         ["system_powerdown"] = ("-- press the power button", static (m, o, w) => m._target.PowerDown()),
+        ["set_link"] = ("NAME on|off -- put the cable of a NIC or net backend in, or pull it out", static (m, o, w) => m.SetLink(o, w)),
+        ["hostfwd_add"] = ("[NETDEV] [tcp|udp]:[HOSTADDRESS]:HOSTPORT-[GUESTADDRESS]:GUESTPORT -- lead a port of the host into the guest", static (m, o, w) => m.AddForward(o, w)),
+        ["hostfwd_remove"] = ("[NETDEV] [tcp|udp]:[HOSTADDRESS]:HOSTPORT -- end that", static (m, o, w) => m.RemoveForward(o, w)),
+        ["netdev_del"] = ("ID -- take a net backend away", static (m, o, w) => m._target.RemoveNetdev(w.Length > 1 ? w[1] : "")),
         ["quit"] = ("-- end the process", static (m, o, w) => m._target.Quit()),
     };
 
@@ -36,6 +42,8 @@ internal sealed class HumanMonitor
         ["block"] = ("drives", static (m, o, _) => m.Blocks(o)),
         ["blockstats"] = ("what the drives have moved", static (m, o, _) => m.BlockStats(o)),
         ["pci"] = ("PCI functions", static (m, o, _) => m.Pci(o)),
+        ["network"] = ("NICs and net backends, and what went over their cables", static (m, o, _) => m.Network(o)),
+        ["usernet"] = ("connections through user-mode NAT", static (m, o, _) => m.Connections(o)),
         ["cpus"] = ("vCPUs", static (m, o, _) => m.Cpus(o)),
         ["registers"] = ("registers of the vCPUs and the code that comes next", static (m, o, _) => m.Registers(o)),
         ["mtree"] = ("ports and memory by device", static (m, o, _) => m.Map(o)),
@@ -119,6 +127,85 @@ internal sealed class HumanMonitor
             Line(output, $"00:{function.Slot:x2}.{function.Function} {function.Vendor:x4}:{function.Device:x4} class {function.ClassId:x4}");
             foreach (var bar in function.Bars) Line(output, $"  BAR{bar.Bar} {(bar.IsIo ? "I/O" : "memory")} {bar.Address:x} size {bar.Size:x}");
         }
+    }
+
+    private void Network(StringBuilder output)
+    {
+        var shown = new List<string>();
+        foreach (var nic in _target is MonitorTarget target ? target.Nics : [])
+        {
+            Line(output, $"{nic.Id}: index=0,type=nic,model={nic.Model},macaddr={nic.Mac}");
+            if (_machine?.Netdevs?.Find(nic.NetdevId) is not { } backend) continue;
+            shown.Add(backend.Id);
+            Line(output, $" \\ {Describe(backend)}");
+        }
+
+        foreach (var backend in _machine?.Netdevs?.All ?? [])
+            if (!shown.Contains(backend.Id)) Line(output, Describe(backend));
+    }
+
+    private static string Describe(NetBackend backend)
+    {
+        var s = backend.Statistics;
+        return $"{backend.Id}: index=0,{backend.Description},link={(backend.IsLinkUp ? "up" : "down")}; from the guest {s.SentFrames} frames, {s.SentBytes} bytes, {s.SendDrops} dropped;"
+            + $" for the guest {s.ReceivedFrames} frames, {s.ReceivedBytes} bytes, {s.ReceiveDrops} dropped";
+    }
+
+    private void Connections(StringBuilder output)
+    {
+        foreach (var backend in _machine?.Netdevs?.All ?? [])
+        {
+            if (backend is not UserNet user) continue;
+            Line(output, $"{user.Id}:");
+            output.Append(user.Connections.Replace("\n", "\r\n", StringComparison.Ordinal));
+        }
+    }
+
+    private void SetLink(StringBuilder output, string[] words)
+    {
+        if (words.Length == 3 && words[2] is "on" or "off") _target.SetLink(words[1], words[2] == "on");
+        else Line(output, "write set_link NAME on, or off");
+    }
+
+    private void AddForward(StringBuilder output, string[] words)
+    {
+        if (FindUserNet(output, words) is not { } user) return;
+        try
+        {
+            if (user.Forward(NetdevOptions.Forward(words[0], words[^1])) is { } error) Line(output, error);
+        }
+        catch (UsageException e)
+        {
+            Line(output, e.Message);
+        }
+    }
+
+    private void RemoveForward(StringBuilder output, string[] words)
+    {
+        if (FindUserNet(output, words) is not { } user) return;
+        try
+        {
+            // The guest's side is not asked for.
+            var forward = NetdevOptions.Forward(words[0], $"{words[^1]}-:1");
+            Line(output, user.RemoveForward(forward.IsUdp, forward.Host, forward.HostPort) ? $"host forwarding rule for {words[^1]} removed" : $"host forwarding rule for {words[^1]} not found");
+        }
+        catch (UsageException e)
+        {
+            Line(output, e.Message);
+        }
+    }
+
+    /// <summary>The user-mode NAT that a command names, or the first one.</summary>
+    private UserNet? FindUserNet(StringBuilder output, string[] words)
+    {
+        if (words.Length is 2 or 3)
+        {
+            foreach (var backend in _machine?.Netdevs?.All ?? [])
+                if (backend is UserNet user && (words.Length == 2 || user.Id == words[1])) return user;
+        }
+
+        Line(output, words.Length is 2 or 3 ? "there is no such user-mode NAT" : $"write {words[0]} [NETDEV] RULE");
+        return null;
     }
 
     private void Cpus(StringBuilder output)

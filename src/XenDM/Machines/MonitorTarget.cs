@@ -188,6 +188,41 @@ internal sealed class MonitorTarget : IMonitorTarget, IMachineObserver
 
     public void Unplug(string id) => throw QmpException.NoDevice(id);
 
+    /// <summary>The net backends; a process without a machine has none.</summary>
+    public NetdevTable? Netdevs => Machine?.Netdevs;
+
+    /// <summary>The NICs of the command line; those of a machine that is being probed are none.</summary>
+    public IReadOnlyList<NicSpec> Nics => Machine is null ? [] : NicSpec.FromOptions(_options);
+
+    public void SetLink(string name, bool up)
+    {
+        var backend = Netdevs?.Find(name);
+        foreach (var nic in Nics)
+            if (backend is null && nic.Id == name) backend = Netdevs?.Find(nic.NetdevId);
+        if (backend is null) throw QmpException.NoDevice(name);
+        backend.IsLinkUp = up;
+    }
+
+    public void AddNetdev(IReadOnlyList<KeyValuePair<string, string>> options)
+    {
+        var netdevs = Netdevs ?? throw new QmpException("this process has no net backends");
+        var text = new System.Text.StringBuilder();
+        foreach (var (key, value) in options) text.Append(text.Length > 0 ? "," : "").Append(key).Append('=').Append(OptionList.Escape(value));
+        try
+        {
+            netdevs.Add(NetdevOptions.Netdev(OptionList.Parse("netdev_add", text.ToString())));
+        }
+        catch (Exception e) when (e is UsageException or Backends.Net.NetOpenException)
+        {
+            throw new QmpException(e.Message);
+        }
+    }
+
+    public void RemoveNetdev(string id)
+    {
+        if (Netdevs?.Remove(id) != true) throw QmpException.NoDevice(id);
+    }
+
     public string? Human(string command) => new HumanMonitor(this, Machine).Run(command);
 
     public void StateChanged(MachineState from, MachineState to)

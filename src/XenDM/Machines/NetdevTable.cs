@@ -56,6 +56,17 @@ internal sealed class NetdevTable : IDisposable
         return backend;
     }
 
+    /// <summary>Takes a backend away. The NIC at it sees its cable pulled out, and what it sends is lost.</summary>
+    /// <returns>False: there is none with this id.</returns>
+    public bool Remove(string id)
+    {
+        if (Find(id) is not { } backend) return false;
+        backend.IsLinkUp = false;
+        _backends.Remove(backend);
+        backend.Dispose();
+        return true;
+    }
+
     public void Dispose()
     {
         foreach (var backend in _backends) backend.Dispose();

@@ -96,12 +96,15 @@ internal sealed class QTestProcess : IDisposable
     public byte[] Read(ulong address, int length) => Convert.FromHexString(Ask($"read 0x{address:x} 0x{length:x}")[2..]);
 
     /// <summary>Runs a monitor command; events meanwhile are kept.</summary>
-    public JsonElement Execute(string command)
+    /// <param name="arguments">A JSON object, or nothing.</param>
+    /// <exception cref="InvalidOperationException">The answer is an error.</exception>
+    public JsonElement Execute(string command, string arguments = "{}")
     {
-        _qmp.Send(Encoding.UTF8.GetBytes($"{{\"execute\":\"{command}\"}}\n"));
+        _qmp.Send(Encoding.UTF8.GetBytes($"{{\"execute\":\"{command}\",\"arguments\":{arguments}}}\n"));
         while (true)
         {
             var answer = Monitor();
+            if (answer.TryGetProperty("error", out var error)) throw new InvalidOperationException(error.GetProperty("desc").GetString());
             if (!answer.TryGetProperty("event", out _)) return answer.GetProperty("return");
             _events.Enqueue(answer);
         }

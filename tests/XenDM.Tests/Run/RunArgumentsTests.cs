@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using System.Linq;
+using XenDM.Backends.Net;
 using XenDM.CommandLine;
 using XenDM.Cpu;
 using XenDM.Machines;
@@ -32,6 +33,39 @@ public sealed class RunArgumentsTests : IDisposable
         var board = options.Board();
         Catalogue.Check(board, displays: true);
         Assert.Equal((2048, 4, "dc"), (board.MemoryMiB, board.Cpus, board.BootOrder));
+    }
+
+    [Fact]
+    public void CablesLeadWhereTheyAreAskedTo()
+    {
+        var options = Parse("--firmware", _disk, "--net", "user,hostfwd=tcp::2222-:22,hostfwd=udp::53-:53,pcap=/tmp/a,b.pcap,model=rtl8139", "--net", "tap=tap7,mac=00:16:3e:00:00:01,pv,model=none", "--net", $"socket=unix:{_folder}/s");
+        var board = options.Board();
+        var netdevs = NetdevOptions.FromOptions(board);
+        Assert.Equal(2, Assert.IsType<UserNetdev>(netdevs[0]).Forwards.Count);
+        Assert.Equal("tap7", Assert.IsType<TapNetdev>(netdevs[1]).Interface);
+        Assert.Equal((NetSocketKind.Listen, $"{_folder}/s"), (Assert.IsType<SocketNetdev>(netdevs[2]).Kind, ((SocketNetdev)netdevs[2]).Path));
+        Assert.Equal([new DumpSpec("net0-pcap", "net0", "/tmp/a,b.pcap")], NetdevOptions.Dumps(board, netdevs));
+        Assert.Equal([("rtl8139", "net0", "52:54:00:12:34:56"), ("e1000", "net2", "52:54:00:12:34:58")], NicSpec.FromOptions(board).Select(static n => (n.Model, n.NetdevId, n.Mac.ToString())));
+        Assert.Equal([(false, true), (true, false), (false, true)], options.Nets.Select(static n => (n.IsPv, n.Nic is not null)));
+        Assert.Empty(Parse("--firmware", _disk, "--net", "none").Nets);
+        Assert.Empty(Parse("--firmware", _disk).Nets);
+    }
+
+    [Theory]
+    [InlineData("vde", "vde")]
+    [InlineData("user,model=ne2k", "ne2k")]
+    [InlineData("user,model=none", "model=none")]
+    [InlineData("user,mac=zz", "mac")]
+    [InlineData("user,nonsense=1", "nonsense")]
+    [InlineData("user,hostfwd=tcp::22", "hostfwd")]
+    [InlineData("user,pcap=", "pcap")]
+    [InlineData("socket=nowhere", "socket")]
+    [InlineData("socket=listen:1", "HOST:PORT")]
+    public void WrongCablesAreNamed(string net, string named)
+    {
+        var e = Assert.Throws<UsageException>(() => Parse("--firmware", _disk, "--net", net));
+        Assert.StartsWith("--net: ", e.Message, StringComparison.Ordinal);
+        Assert.Contains(named, e.Message, StringComparison.Ordinal);
     }
 
     [Fact]
