@@ -56,7 +56,7 @@ cp "$d/vmlinuz" "$d/initramfs" "$c/"
 cp "$d/data.img" "$c/data"
 xorriso -as mkisofs -quiet -V LAB -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot -boot-load-size 4 -boot-info-table -o "$d/boot.iso" "$c" 2>/dev/null
 
-truncate -s $(( $(du -sm "$d" | cut -f1) + 320 ))M "$out/data.ext4"
+truncate -s $(( $(du -sm "$d" | cut -f1) + 512 ))M "$out/data.ext4"
 mke2fs -q -t ext4 -O ^has_journal -m 0 -d "$d" "$out/data.ext4"
 mv "$d/sums" "$out/sums"
 rm -rf "$d" "$g" "$c" "$p" "$out/pio.o" "$out/syslinux.cfg"
