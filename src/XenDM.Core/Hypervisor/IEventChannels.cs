@@ -1,4 +1,5 @@
 using System;
+using XenDM.Core.Backends;
 
 namespace XenDM.Core.Hypervisor;
 
@@ -22,6 +23,12 @@ public interface IEventChannels
     /// </param>
     /// <returns>Null when the guest offers no such port.</returns>
     IEventChannel? TryBind(int domain, uint remotePort, Action notified);
+
+    /// <summary>
+    /// The same for work that a data plane does: where its thread can learn of events itself, nobody stands between it and the guest.
+    /// </summary>
+    /// <param name="notified">As above, on the plane's thread or another.</param>
+    IEventChannel? TryBind(int domain, uint remotePort, IDataPlane plane, Action notified) => TryBind(domain, remotePort, notified);
 }
 
 /// <summary>What PV backends need of a hypervisor.</summary>

@@ -77,7 +77,7 @@ internal sealed class BlockDevice : IPvDevice
     {
         // Where nothing is said x86 guests use the 32-bit form, as they have since QEMU serves them.
         var abi = front.Read("protocol") is null or "x86_32-abi" ? BlockAbi.Bits32 : BlockAbi.Bits64;
-        var options = new BlockQueueOptions(_image.Image, _image.Plane.Loop, _host.Ports.Grants, _host.Guest, abi, front.ReadFlag("feature-persistent"), _image.SectorBytes, _canDiscard, ReportError, text => Broken?.Invoke(text));
+        var options = new BlockQueueOptions(_image.Image, _image.Plane, _host.Ports.Grants, _host.Guest, abi, front.ReadFlag("feature-persistent"), _image.SectorBytes, _canDiscard, ReportError, text => Broken?.Invoke(text));
         var queues = front.ReadNumber("multi-queue-num-queues", 1, MaxQueues);
         try
         {

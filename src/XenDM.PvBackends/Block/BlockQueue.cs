@@ -13,7 +13,7 @@ namespace XenDM.PvBackends.Block;
 /// <param name="SectorBytes">What requests are multiples of.</param>
 /// <param name="ReportError">The host failed: write or not, errno. Called on the data plane.</param>
 /// <param name="Broken">The guest's ring makes no sense; called on the data plane.</param>
-internal sealed record BlockQueueOptions(IBlockBackend Image, IEventLoop Loop, IGrants Grants, int Guest, BlockAbi Abi, bool IsPersistent, int SectorBytes, bool CanDiscard, Action<bool, int> ReportError, Action<string> Broken);
+internal sealed record BlockQueueOptions(IBlockBackend Image, IDataPlane Plane, IGrants Grants, int Guest, BlockAbi Abi, bool IsPersistent, int SectorBytes, bool CanDiscard, Action<bool, int> ReportError, Action<string> Broken);
 
 /// <summary>
 /// One ring of a PV disk (xen/public/io/blkif.h): takes requests, checks them, gives them to the image in as few pieces as they make, and answers in
@@ -65,7 +65,7 @@ internal sealed class BlockQueue : IDisposable
     /// <returns>False when the guest offers no such port.</returns>
     public bool TryBind(IEventChannels events, uint port)
     {
-        _channel = events.TryBind(_options.Guest, port, Kick);
+        _channel = events.TryBind(_options.Guest, port, _options.Plane, Kick);
         if (_channel is null) return false;
 
         // The first call came before the channel was here to answer through.
@@ -76,7 +76,7 @@ internal sealed class BlockQueue : IDisposable
     /// <summary>The guest may have put requests into the ring. Any thread.</summary>
     public void Kick()
     {
-        if (Interlocked.Exchange(ref _kicked, 1) == 0) _options.Loop.Post(_work);
+        if (Interlocked.Exchange(ref _kicked, 1) == 0) _options.Plane.Loop.Post(_work);
     }
 
     /// <summary>Takes no more requests and finishes those that run.</summary>
@@ -413,7 +413,7 @@ internal sealed class BlockQueue : IDisposable
 
         // Several that are done in one turn of the loop are shown in one go.
         _pushPosted = true;
-        _options.Loop.Post(_push);
+        _options.Plane.Loop.Post(_push);
     }
 
     private void Push()

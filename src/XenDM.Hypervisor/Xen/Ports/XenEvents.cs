@@ -1,5 +1,6 @@
 using System;
 using System.Threading;
+using XenDM.Core.Backends;
 using XenDM.Core.Hypervisor;
 using XenDM.Core.Tracing;
 using XenDM.Interop.Libc;
@@ -27,9 +28,9 @@ public interface IEventDevice : IDisposable
 }
 
 /// <summary>
-/// libxenevtchn as backends use it. Their channels have a descriptor apart from the ioreq server's and a thread of its own that waits on it, so an
-/// event for a data plane neither wakes the machine thread nor waits for it: this thread tells the channel's owner, which wakes the thread that does the
-/// work. Neither an event nor a notification takes a lock or memory.
+/// libxenevtchn as backends use it; nothing of it passes the machine thread. A channel that a data plane works for has a descriptor of its own, which
+/// the plane's loop watches beside its image or net: an event wakes the thread that does the work, and no other. All other channels share a descriptor
+/// and a thread that waits on it and tells their owners. Neither an event nor a notification takes a lock or memory.
 /// </summary>
 public sealed class XenEvents : IEventChannels, IDisposable
 {
@@ -39,6 +40,7 @@ public sealed class XenEvents : IEventChannels, IDisposable
     private const int Batch = 64;
     private const int StackBytes = 256 * 1024;
 
+    private readonly Func<IEventDevice> _open;
     private readonly IEventDevice _device;
     private readonly IMachineLog _log;
     private readonly int _wake;
@@ -54,19 +56,20 @@ public sealed class XenEvents : IEventChannels, IDisposable
 
     /// <exception cref="XenException">This process may not use event channels.</exception>
     public XenEvents(IMachineLog log)
-        : this(new Device(), log)
+        : this(static () => new Device(), log)
     {
     }
 
-    /// <param name="device">Disposed with this.</param>
-    /// <exception cref="XenException">The kernel has no descriptor left.</exception>
-    public XenEvents(IEventDevice device, IMachineLog log)
+    /// <param name="open">Opens the device, for a <see cref="XenException"/> where that fails.</param>
+    /// <exception cref="XenException">The device cannot be opened, or the kernel has no descriptor left.</exception>
+    public XenEvents(Func<IEventDevice> open, IMachineLog log)
     {
-        (_device, _log) = (device, log);
+        (_open, _log) = (open, log);
+        _device = open();
         _wake = Posix.EventFd();
         if (_wake < 0)
         {
-            device.Dispose();
+            _device.Dispose();
             throw new XenException("cannot wait for event channels", _wake);
         }
 
@@ -101,6 +104,33 @@ public sealed class XenEvents : IEventChannels, IDisposable
             _thread.Start();
         }
 
+        notified();
+        return channel;
+    }
+
+    public IEventChannel? TryBind(int domain, uint remotePort, IDataPlane plane, Action notified)
+    {
+        if (domain is < 0 or >= XenConstants.FirstReservedDomain) return null;
+        IEventDevice device;
+        try
+        {
+            device = _open();
+        }
+        catch (XenException e)
+        {
+            _log.Warn("xen", $"{e.Message}; a PV device has its events by a longer way");
+            return TryBind(domain, remotePort, notified);
+        }
+
+        var port = device.Bind((ushort)domain, remotePort);
+        if (port < 0)
+        {
+            device.Dispose();
+            return null;
+        }
+
+        var channel = new PlaneChannel(device, plane, port, remotePort, notified, _log);
+        plane.Run(channel.Watch);
         notified();
         return channel;
     }
@@ -183,6 +213,48 @@ public sealed class XenEvents : IEventChannels, IDisposable
             if (_isClosed) return;
             _isClosed = true;
             owner.Close(this);
+        }
+    }
+
+    /// <summary>A channel with a descriptor of its own on a data plane's loop.</summary>
+    private sealed class PlaneChannel(IEventDevice device, IDataPlane plane, int port, uint remotePort, Action notified, IMachineLog log) : IEventChannel
+    {
+        private IFdWatch? _watch;
+        private volatile bool _isClosed;
+
+        public uint RemotePort => remotePort;
+
+        /// <summary>On the plane.</summary>
+        public void Watch() => _watch = plane.Loop.Watch(device.Fd, FdEvents.Readable, Ready);
+
+        public void Notify()
+        {
+            if (!_isClosed) device.Notify(port);
+        }
+
+        public void Dispose()
+        {
+            if (_isClosed) return;
+            _isClosed = true;
+            plane.Run(_watch!.Dispose);
+            device.Unbind(port);
+            device.Dispose();
+        }
+
+        private void Ready(FdEvents events)
+        {
+            Span<uint> ports = stackalloc uint[1];
+            var count = device.TakePending(ports);
+            if (count > 0)
+            {
+                device.Unmask(ports);
+                notified();
+            }
+            else if (count is not (0 or -Errno.EAGAIN or -Errno.EINTR))
+            {
+                _watch!.Events = FdEvents.None;
+                log.Warn("xen", $"an event channel cannot be read: {Errno.Describe(count)}; a PV device stands still");
+            }
         }
     }
 

@@ -2,6 +2,8 @@ using System;
 using System.Collections.Concurrent;
 using System.Collections.Generic;
 using System.Threading;
+using XenDM.Core.Backends;
+using XenDM.Core.Time;
 using XenDM.Core.Tracing;
 using XenDM.Hypervisor.Xen.Ports;
 using XenDM.Interop.Libc;
@@ -13,9 +15,11 @@ public sealed class XenEventsTests : IDisposable
 {
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
     private readonly FakeDevice _device = new();
+    private readonly FakeDevice _own = new();
+    private int _opened;
     private readonly XenEvents _events;
 
-    public XenEventsTests() => _events = new XenEvents(_device, SilentLog.Instance);
+    public XenEventsTests() => _events = new XenEvents(() => _opened++ == 0 ? _device : _own, SilentLog.Instance);
 
     [Fact]
     public void Event_IsToldToTheChannelOfItsPort_AndUnmasked()
@@ -108,7 +112,89 @@ public sealed class XenEventsTests : IDisposable
         }
     }
 
-    public void Dispose() => _events.Dispose();
+    /// <summary>The plane's own thread takes the events, from a descriptor that no other channel has.</summary>
+    [Fact]
+    public void ChannelOfADataPlane_IsServedByItsLoop()
+    {
+        using var plane = new Plane();
+        var calls = 0;
+        var onPlane = 0;
+        var channel = _events.TryBind(5, 17, plane, () =>
+        {
+            if (Environment.CurrentManagedThreadId == plane.ThreadId) Interlocked.Increment(ref onPlane);
+            Interlocked.Increment(ref calls);
+        })!;
+        Assert.Equal(1, calls);
+        Assert.Equal(0, onPlane);
+        for (var i = 1; i <= 100; i++)
+        {
+            _own.Fire(FakeDevice.LocalOf(17));
+            Assert.True(SpinWait.SpinUntil(() => Volatile.Read(ref onPlane) == i, s_patience));
+            _own.WaitUnmasked(i);
+        }
+
+        channel.Notify();
+        Assert.Equal([FakeDevice.LocalOf(17)], _own.Notified);
+        Assert.Empty(_device.Notified);
+        _own.Fire(FakeDevice.LocalOf(17));
+        channel.Dispose();
+        var told = calls;
+        plane.Run(static () => { });
+        Assert.Equal(told, calls);
+        Assert.Equal([FakeDevice.LocalOf(17)], _own.Unbound);
+        channel.Notify();
+        Assert.Single(_own.Notified);
+    }
+
+    [Fact]
+    public void ChannelOfADataPlane_ThatIsNotOffered_LeavesNothing()
+    {
+        using var plane = new Plane();
+        Assert.Null(_events.TryBind(5, FakeDevice.Refused, plane, static () => Assert.Fail("told")));
+        Assert.Null(_events.TryBind(0x7ff0, 17, plane, static () => Assert.Fail("told")));
+        Assert.True(_own.IsDisposed);
+    }
+
+    public void Dispose()
+    {
+        _events.Dispose();
+        if (!_own.IsDisposed) _own.Dispose();
+    }
+
+    private sealed class Plane : IDataPlane
+    {
+        private readonly PollLoop _loop = new(new VmClock(static () => 0));
+        private readonly Thread _thread;
+
+        public Plane()
+        {
+            _thread = new Thread(_loop.Run);
+            _thread.Start();
+            Run(static () => { });
+        }
+
+        public IEventLoop Loop => _loop;
+
+        public int ThreadId => _thread.ManagedThreadId;
+
+        public void Run(Action work)
+        {
+            using var done = new SemaphoreSlim(0);
+            _loop.Post(() =>
+            {
+                work();
+                done.Release();
+            });
+            done.Wait();
+        }
+
+        public void Dispose()
+        {
+            _loop.Stop();
+            _thread.Join();
+            _loop.Dispose();
+        }
+    }
 
     private sealed class FakeDevice : IEventDevice
     {
@@ -166,6 +252,12 @@ public sealed class XenEventsTests : IDisposable
             return 0;
         }
 
-        public void Dispose() => Posix.Close(Fd);
+        public bool IsDisposed { get; private set; }
+
+        public void Dispose()
+        {
+            IsDisposed = true;
+            Posix.Close(Fd);
+        }
     }
 }
