@@ -224,6 +224,8 @@ internal sealed class Board : IIrqSink, IUnplug
         PciFunction nic = spec.Model switch
         {
             NicSpec.E1000 => new E1000(id, spec.Mac.ToArray(), backend, rom, ram, clock),
+            NicSpec.Rtl8139 => new Rtl8139(id, spec.Mac.ToArray(), backend, rom, ram, clock),
+            NicSpec.Rtl8139C => new Rtl8139(id, spec.Mac.ToArray(), backend, rom, ram, clock, isPlus: false),
             _ => throw new UsageException(option, $"the model '{spec.Model}' is not built"),
         };
         AddPci(nic, slot, 0);

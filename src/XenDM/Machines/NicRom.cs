@@ -25,17 +25,19 @@ internal static class NicRom
     {
         if (nic.RomFile is { } named) return named.Length > 0 ? ReadFile(nic, named) : [];
 
+        var model = nic.Model == NicSpec.Rtl8139C ? NicSpec.Rtl8139 : nic.Model;
+
         // Images of the first kind boot under both BIOS and UEFI.
         foreach (var kind in (ReadOnlySpan<string>)["efi", "pxe"])
         {
             foreach (var folder in s_folders)
             {
-                var path = Path.Combine(folder, $"{kind}-{nic.Model}.rom");
+                var path = Path.Combine(folder, $"{kind}-{model}.rom");
                 if (File.Exists(path)) return ReadFile(nic, path);
             }
         }
 
-        log.Warn("net", $"{nic.Model} has no boot ROM: there is no efi-{nic.Model}.rom in {string.Join(" or ", s_folders)} (package ipxe-qemu); romfile=FILE gives one, an empty romfile= says that none is wanted");
+        log.Warn("net", $"{nic.Model} has no boot ROM: there is no efi-{model}.rom in {string.Join(" or ", s_folders)} (package ipxe-qemu); romfile=FILE gives one, an empty romfile= says that none is wanted");
         return [];
     }
 

@@ -15,6 +15,9 @@ internal sealed record NicSpec(string Model, string Id, string NetdevId, MacAddr
     public const string E1000 = "e1000";
     public const string Rtl8139 = "rtl8139";
 
+    /// <summary>The chip before the C+, for drivers that take no other.</summary>
+    public const string Rtl8139C = "rtl8139c";
+
     /// <summary>The model where none was asked for.</summary>
     public const string DefaultModel = E1000;
 
@@ -24,7 +27,7 @@ internal sealed record NicSpec(string Model, string Id, string NetdevId, MacAddr
     private static readonly string[] s_keys = ["driver", "id", "netdev", "mac", "romfile", "rombar", "bootindex", "bus", "addr"];
 
     /// <summary>The models that can be asked for.</summary>
-    public static IReadOnlyList<string> Models { get; } = [E1000, Rtl8139];
+    public static IReadOnlyList<string> Models { get; } = [E1000, Rtl8139, Rtl8139C];
 
     /// <summary>The option ROM: null for the distribution's, empty for none.</summary>
     public string? RomFile { get; init; }
@@ -85,7 +88,7 @@ internal sealed record NicSpec(string Model, string Id, string NetdevId, MacAddr
     private static string? Canonical(string driver) => driver switch
     {
         E1000 or "e1000-82540em" => E1000,
-        Rtl8139 => Rtl8139,
+        Rtl8139 or Rtl8139C => driver,
         _ => null,
     };
 
