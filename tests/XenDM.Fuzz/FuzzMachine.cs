@@ -1,7 +1,9 @@
 using System;
 using System.Buffers.Binary;
 using System.Collections.Generic;
+using System.Globalization;
 using System.IO;
+using System.Linq;
 using XenDM.Core.Backends;
 using XenDM.Core.Io;
 using XenDM.Core.State;
@@ -21,6 +23,8 @@ internal enum FuzzKind
     Dma,
     Ata,
     Serial,
+    Nic,
+    Frame,
     Medium,
     Errors,
     SaveRestore,
@@ -39,10 +43,13 @@ internal readonly record struct FuzzStep(FuzzKind Kind, IoRequest Request, int N
 internal sealed class FuzzMachine
 {
     private const int RamBytes = 4 << 20;
+    private static readonly string[] s_models = [NicSpec.E1000, NicSpec.Rtl8139, NicSpec.Rtl8139C];
     private readonly Random _random;
     private readonly TestBoard _host = new(RamBytes);
     private readonly List<(ulong Start, ulong End)> _ports = [];
     private readonly FuzzChar[] _serial = [new(), new(), new(), new()];
+    private readonly FakeNet[] _nets = new FakeNet[s_models.Length];
+    private readonly byte[] _frame = new byte[9000];
     private readonly IMediumListener _tray;
     private readonly Board _board;
 
@@ -57,7 +64,9 @@ internal sealed class FuzzMachine
             destination.Fill(0x77);
             return true;
         });
-        var options = new BoardOptions(true, true, 1, 4, _serial, "cda", config);
+        for (var i = 0; i < s_models.Length; i++) _nets[i] = new FakeNet { Log = false };
+        NicSpec[] nics = [.. s_models.Select(static (model, i) => new NicSpec(model, "", $"{i}", NicSpec.DefaultMac(i)) { RomFile = "" })];
+        var options = new BoardOptions(true, true, 1, 4, _serial, "cda", config) { Nics = nics, FindNet = id => _nets[int.Parse(id, CultureInfo.InvariantCulture)] };
         _board = new Board(options, _host.Hypervisor, _host.Clock, _host, _host, SilentGuestLog.Instance);
         for (var i = 0; i < 3; i++)
         {
@@ -98,7 +107,9 @@ internal sealed class FuzzMachine
             < 620 => new FuzzStep(FuzzKind.Access, RandomAccess(), 0),
             < 700 => new FuzzStep(FuzzKind.Config, RandomConfig(), 0),
             < 800 => new FuzzStep(FuzzKind.Ata, default, _random.Next()),
-            < 860 => new FuzzStep(FuzzKind.Dma, default, _random.Next()),
+            < 830 => new FuzzStep(FuzzKind.Nic, default, _random.Next()),
+            < 845 => new FuzzStep(FuzzKind.Frame, default, _random.Next()),
+            < 870 => new FuzzStep(FuzzKind.Dma, default, _random.Next()),
             < 900 => new FuzzStep(FuzzKind.Time, default, _random.Next(1, 50_000_000)),
             < 970 => new FuzzStep(FuzzKind.Complete, default, 0),
             < 985 => new FuzzStep(FuzzKind.Serial, default, _random.Next()),
@@ -119,6 +130,8 @@ internal sealed class FuzzMachine
             case FuzzKind.Complete: _host.Loop.RunPosted(); break;
             case FuzzKind.Dma: MakeTable(step.Number); break;
             case FuzzKind.Ata: AtaCommand(step.Number); break;
+            case FuzzKind.Nic: DriveNic(step.Number); break;
+            case FuzzKind.Frame: BringFrame(step.Number); break;
             case FuzzKind.Serial: _serial[step.Number & 3].Push(step.Number); break;
             case FuzzKind.Medium: ChangeMedium(step.Number); break;
             case FuzzKind.Errors: PlantErrors(step.Number); break;
@@ -233,6 +246,63 @@ internal sealed class FuzzMachine
         packet[8] = (byte)random.Next(40);
         packet[5] = (byte)random.Next(256);
         for (var i = 0; i < 12; i += 2) _board.Ports.Write(port, 2, (uint)(packet[i] | (packet[i + 1] << 8)));
+    }
+
+    /// <summary>A NIC as its driver sets it up, or nearly, with rings and packets that are full of noise, and a doorbell.</summary>
+    private void DriveNic(int number)
+    {
+        var random = new Random(number);
+        var index = random.Next(s_models.Length);
+        if (_board.Pci.Find(_board.Nics[index].Device, 0) != _board.Nics[index]) return;
+        var slot = (ulong)_board.Nics[index].Device << 19;
+        var registers = 0xe000_0000u + ((uint)index << 20);
+        _board.Pci.Write(slot | 0x10, 4, index == 0 ? registers : 0xd000u + ((uint)index << 8));
+        _board.Pci.Write(slot | 0x14, 4, index == 0 ? 0xd000u : registers);
+        _board.Pci.Write(slot | 0x04, 2, 7);
+        var rings = random.Next(RamBytes >> 12) << 12;
+        for (var i = 0; i < 64; i++)
+        {
+            // Options, and buffers that mostly lie in RAM.
+            var descriptor = _host.Ram.Bytes.Slice(rings + (i * 16), 16);
+            random.NextBytes(descriptor);
+            BinaryPrimitives.WriteUInt64LittleEndian(descriptor[(index == 0 ? 0 : 8)..], random.Next(16) == 0 ? (ulong)random.NextInt64() : (ulong)random.Next(RamBytes));
+            if (index != 0) continue;
+            BinaryPrimitives.WriteUInt16LittleEndian(descriptor[8..], (ushort)random.Next(0x4000));
+            if (random.Next(2) == 0) descriptor[10] &= 0x10;
+        }
+
+        void Set(uint register, uint value) => _board.Memory.Write(registers + register, 4, value);
+        if (index == 0)
+        {
+            foreach (var (register, value) in (ReadOnlySpan<(uint, uint)>)
+            [
+                (0x2800, (uint)rings), (0x2808, 1024), (0x2810, (uint)random.Next(64)), (0x2818, (uint)random.Next(64)), (0x3800, (uint)rings), (0x3808, 1024), (0x3810, (uint)random.Next(64)),
+                (0x100, (uint)random.Next() | 2), (0x400, 0xa), (0, (uint)random.Next() & 0x4000_0041), (0x3818, (uint)random.Next(66)), (0xd0, (uint)random.Next()), (0x5000, (uint)random.Next(0x800)),
+            ]) Set(register, value);
+            return;
+        }
+
+        Set(0xe0, (uint)random.Next(0x80));
+        foreach (var register in (ReadOnlySpan<uint>)[0x20, 0x24, 0x28, 0x2c, 0x30, 0xe4])
+            if (random.Next(3) != 0) Set(register, register is 0x24 or 0x2c ? 0 : (uint)rings);
+        _board.Memory.Write(registers + 0x37, 1, 0xc);
+        Set(0x44, (uint)random.Next() | 0xf);
+        if (random.Next(4) == 0) Set(0x40, (uint)random.Next());
+        for (var i = 0u; i < 4; i++) Set(0x10 + (4 * i), (uint)random.Next(0x2000));
+        _board.Memory.Write(registers + 0xd9, 1, (uint)random.Next(256));
+    }
+
+    private void BringFrame(int number)
+    {
+        var random = new Random(number);
+        var index = random.Next(s_models.Length);
+        var net = _nets[index];
+        random.NextBytes(_frame.AsSpan(0, 100));
+        if (random.Next(2) == 0) NicSpec.DefaultMac(index).CopyTo(_frame);
+        if (random.Next(2) == 0) (_frame[12], _frame[13], _frame[14], _frame[16], _frame[17]) = (8, 0, 0x45, 0, (byte)random.Next(200));
+        net.Bring(_frame.AsSpan(0, random.Next(14, random.Next(8) == 0 ? _frame.Length : 1600)));
+        net.Full = random.Next(4) == 0;
+        if (random.Next(16) == 0) net.IsLinkUp = !net.IsLinkUp;
     }
 
     private void ChangeMedium(int number)

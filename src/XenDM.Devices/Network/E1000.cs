@@ -226,7 +226,7 @@ public sealed class E1000 : PciFunction, INetFrontend
     {
         _backend = backend;
         _clock = clock;
-        _phy = new E1000Phy(this, clock.CreateTimer(id + ".autoneg", () => _phy!.Negotiated()));
+        _phy = new E1000Phy(this, clock);
         _transmit = new E1000Transmit(this, backend, clock);
         _receive = new E1000Receive(this, backend, clock);
         _throttle = clock.CreateTimer(id + ".itr", UpdateIrq);

@@ -46,16 +46,20 @@ internal sealed class E1000Phy : IStateful
 
     private readonly E1000 _chip;
     private readonly VmTimer _negotiation;
+
+    /// <summary>Not saved: after a restore it tells the guest of another cable.</summary>
+    private readonly VmTimer _check;
     private readonly ushort[] _registers = new ushort[Registers];
     private bool _link;
 
     /// <summary>BMSR shows a lost link until it is read.</summary>
     private bool _wasDown;
 
-    public E1000Phy(E1000 chip, VmTimer negotiation)
+    public E1000Phy(E1000 chip, IVmClock clock)
     {
         _chip = chip;
-        _negotiation = negotiation;
+        _negotiation = clock.CreateTimer(chip.Id + ".autoneg", Refresh);
+        _check = clock.CreateTimer(chip.Id + ".link", Refresh);
     }
 
     public bool IsLinkUp => _link;
@@ -133,13 +137,7 @@ internal sealed class E1000Phy : IStateful
         _chip.Raise(E1000.IcrLink);
     }
 
-    public void Negotiated() => Refresh();
-
-    /// <summary>After a restore the cable may not be what it was; the guest hears of it when it runs.</summary>
-    public void Restored()
-    {
-        if (_link != CanBeUp && !_negotiation.IsArmed) _negotiation.ArmAfter(NegotiationTime);
-    }
+    public void Restored() => _check.ArmAfter(0);
 
     public void Stop() => _negotiation.Cancel();
 

@@ -48,6 +48,9 @@ internal sealed record BoardOptions(bool XenPlatform, bool Acpi, int OnlineCpus,
 
     /// <summary>What the NICs' cables lead to.</summary>
     public NetdevTable? Netdevs { get; init; }
+
+    /// <summary>Finds the other end of a cable by its netdev's id, where that is not in <see cref="Netdevs"/>.</summary>
+    public Func<string, INetBackend?>? FindNet { get; init; }
 }
 
 /// <summary>A Bochs adapter ("stdvga").</summary>
@@ -107,7 +110,7 @@ internal sealed class Board : IIrqSink, IUnplug
             AddPci(Vga, Pci.FirstFreeDevice(), 0);
         }
 
-        foreach (var spec in options.Nics) AddNic(spec, options.Netdevs, ram, clock);
+        foreach (var spec in options.Nics) AddNic(spec, options, ram, clock);
 
         AddIsa(control, clock, ram, options);
         if (options.KernelFiles is { } kernel)
@@ -212,10 +215,10 @@ internal sealed class Board : IIrqSink, IUnplug
     public I8042 Keyboard { get; private set; } = null!;
 
     /// <exception cref="UsageException">Its boot ROM cannot be read, or there is no place for it.</exception>
-    private void AddNic(NicSpec spec, NetdevTable? netdevs, IGuestMemory ram, IVmClock clock)
+    private void AddNic(NicSpec spec, BoardOptions options, IGuestMemory ram, IVmClock clock)
     {
         const string option = "-device";
-        var backend = spec.NetdevId.Length > 0 ? netdevs?.Find(spec.NetdevId) : null;
+        var backend = spec.NetdevId.Length > 0 ? options.Netdevs?.Find(spec.NetdevId) ?? options.FindNet?.Invoke(spec.NetdevId) : null;
         var id = spec.ChipId(_nics.Count);
         var slot = spec.Slot >= 0 ? spec.Slot : Pci.FirstFreeDevice();
         if (slot < 0) throw new UsageException(option, $"{spec.Model}: all PCI slots are taken");
