@@ -97,6 +97,9 @@ internal sealed class FuzzMachine
         }
     }
 
+    /// <summary>Frames that the NICs sent.</summary>
+    public long Frames => _nets.Sum(static n => n.Count);
+
     public ulong Hash() => StateHasher.Hash(_board.Devices);
 
     public FuzzStep Choose()

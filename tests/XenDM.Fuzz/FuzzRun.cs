@@ -44,7 +44,7 @@ internal static class FuzzRun
         var grown = GC.GetTotalMemory(forceFullCollection: true) - startBytes;
         if (grown > 8 << 20) return Fail(seed, steps, last, $"memory grew by {grown} bytes in the second half");
         if (machine.Board.Ram.Pins > machine.Disks.Sum(static d => d.InFlight) * 257) return Fail(seed, steps, last, $"{machine.Board.Ram.Pins} pages are still pinned");
-        Console.WriteLine($"seed {seed}: {steps} steps in {watch.Elapsed.TotalSeconds:0.0} s, {machine.Requests} disk requests, {machine.Saves} saves, state {machine.Hash():x16}");
+        Console.WriteLine($"seed {seed}: {steps} steps in {watch.Elapsed.TotalSeconds:0.0} s, {machine.Requests} disk requests, {machine.Frames} frames sent, {machine.Saves} saves, state {machine.Hash():x16}");
         return true;
     }
 
