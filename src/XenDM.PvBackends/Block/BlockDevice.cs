@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Threading;
 using XenDM.Core.Backends;
 using XenDM.Core.Hypervisor;
 using XenDM.PvBackends.XenBus;
@@ -32,18 +33,25 @@ internal sealed class BlockDevice : IPvDevice
     private readonly bool _isReadOnly;
     private readonly bool _canDiscard;
     private readonly List<BlockQueue> _queues = [];
+    private readonly Action _tellErrors;
+    private int _readError;
+    private int _writeError;
 
     public BlockDevice(BlockHost host, string id, StoreFolder back)
     {
         _host = host;
+        _tellErrors = TellErrors;
         _name = back.Read("dev") ?? id;
         _isCdrom = back.Read("device-type") == "cdrom";
-        _isReadOnly = _isCdrom || !(back.Read("mode") ?? "r").StartsWith('w');
+        var readOnly = _isCdrom || !(back.Read("mode") ?? "r").StartsWith('w');
         var parameters = back.Read("params") ?? "";
         var colon = parameters.IndexOf(':', StringComparison.Ordinal);
         if (colon <= 0 || colon == parameters.Length - 1) throw new PvException($"params is '{parameters}': FORMAT:FILE is expected");
         var format = parameters[..colon] switch { "aio" => "raw", "vhd" => "vpc", var other => other };
-        _image = host.Images.Open(new PvImageSpec(_name, parameters[(colon + 1)..], format, _isReadOnly, _isCdrom));
+        _image = host.Images.Open(new PvImageSpec(_name, parameters[(colon + 1)..], format, readOnly, _isCdrom));
+
+        // An image that the emulated disk has open too may be one that can be written.
+        _isReadOnly = readOnly || _image.Image.IsReadOnly;
         _canDiscard = !_isReadOnly && _image.Image.CanDiscard && back.Read("discard-enable") is not "0";
     }
 
@@ -77,13 +85,13 @@ internal sealed class BlockDevice : IPvDevice
     {
         // Where nothing is said x86 guests use the 32-bit form, as they have since QEMU serves them.
         var abi = front.Read("protocol") is null or "x86_32-abi" ? BlockAbi.Bits32 : BlockAbi.Bits64;
-        var options = new BlockQueueOptions(_image.Image, _image.Plane, _host.Ports.Grants, _host.Guest, abi, front.ReadFlag("feature-persistent"), _image.SectorBytes, _canDiscard, ReportError, text => Broken?.Invoke(text));
+        var options = new BlockQueueOptions(_image.Image, _image.Plane, _host.Ports.Grants, _host.Guest, abi, front.ReadFlag("feature-persistent"), _image.SectorBytes, _isReadOnly, _canDiscard, ReportError, text => Broken?.Invoke(text));
         var queues = front.ReadNumber("multi-queue-num-queues", 1, MaxQueues);
         try
         {
             for (var n = 0; n < (queues ?? 1); n++) AddQueue(options, front, queues is null ? front : new StoreFolder(front.Store, $"{front.Path}/queue-{n}"));
         }
-        catch (PvException)
+        catch (Exception e) when (e is PvException or StoreException)
         {
             Disconnect();
             throw;
@@ -103,7 +111,11 @@ internal sealed class BlockDevice : IPvDevice
 
     public void Drain()
     {
-        if (_queues.Count > 0) _image.Plane.Run(_image.Image.Drain);
+        if (_queues.Count == 0) return;
+        _image.Plane.Run(() =>
+        {
+            foreach (var queue in _queues) queue.Settle();
+        });
     }
 
     public void Dispose()
@@ -120,7 +132,7 @@ internal sealed class BlockDevice : IPvDevice
     {
         var order = common.ReadNumber("ring-page-order", 0, MaxRingOrder);
         var references = new uint[1 << (int)(order ?? 0)];
-        for (var n = 0; n < references.Length; n++) references[n] = own.RequireNumber(order is null ? "ring-ref" : $"ring-ref{n}");
+        for (var n = 0; n < references.Length; n++) references[n] = order is null || (order == 0 && own.Read("ring-ref0") is null) ? own.RequireNumber("ring-ref") : own.RequireNumber($"ring-ref{n}");
         var port = own.RequireNumber("event-channel", 1, MaxPort);
         var pages = _host.Ports.Grants.TryMap(_host.Guest, references, writable: true) ?? throw new PvException($"its ring cannot be mapped: grant {references[0]}{(references.Length > 1 ? $" and {references.Length - 1} more" : "")}");
         var queue = new BlockQueue(options, pages);
@@ -128,6 +140,15 @@ internal sealed class BlockDevice : IPvDevice
         if (!queue.TryBind(_host.Ports.Events, port)) throw new PvException($"event channel {port} is not offered");
     }
 
-    /// <summary>On the data plane.</summary>
-    private void ReportError(bool isWrite, int errno) => _host.Loop.Post(() => _host.Events.BlockIoError(_name, isWrite, errno, $"errno {errno}"));
+    /// <summary>On the data plane, which may find errors faster than they are told: the last of each kind is.</summary>
+    private void ReportError(bool isWrite, int errno)
+    {
+        if (Interlocked.Exchange(ref isWrite ? ref _writeError : ref _readError, errno) == 0) _host.Loop.Post(_tellErrors);
+    }
+
+    private void TellErrors()
+    {
+        if (Interlocked.Exchange(ref _readError, 0) is not 0 and var read) _host.Events.BlockIoError(_name, isWrite: false, read, "");
+        if (Interlocked.Exchange(ref _writeError, 0) is not 0 and var write) _host.Events.BlockIoError(_name, isWrite: true, write, "");
+    }
 }

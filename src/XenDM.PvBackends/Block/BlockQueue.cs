@@ -13,7 +13,7 @@ namespace XenDM.PvBackends.Block;
 /// <param name="SectorBytes">What requests are multiples of.</param>
 /// <param name="ReportError">The host failed: write or not, errno. Called on the data plane.</param>
 /// <param name="Broken">The guest's ring makes no sense; called on the data plane.</param>
-internal sealed record BlockQueueOptions(IBlockBackend Image, IDataPlane Plane, IGrants Grants, int Guest, BlockAbi Abi, bool IsPersistent, int SectorBytes, bool CanDiscard, Action<bool, int> ReportError, Action<string> Broken);
+internal sealed record BlockQueueOptions(IBlockBackend Image, IDataPlane Plane, IGrants Grants, int Guest, BlockAbi Abi, bool IsPersistent, int SectorBytes, bool IsReadOnly, bool CanDiscard, Action<bool, int> ReportError, Action<string> Broken);
 
 /// <summary>
 /// One ring of a PV disk (xen/public/io/blkif.h): takes requests, checks them, gives them to the image in as few pieces as they make, and answers in
@@ -79,6 +79,20 @@ internal sealed class BlockQueue : IDisposable
         if (Interlocked.Exchange(ref _kicked, 1) == 0) _options.Plane.Loop.Post(_work);
     }
 
+    /// <summary>Carries out all that the guest has put into its ring; a guest that goes on meanwhile does not keep it forever.</summary>
+    public void Settle()
+    {
+        // With each turn a barrier at least is done, and what the ring holds came in with the first.
+        for (var turn = 0; turn <= 2 * _ring.Count && !_isStopped; turn++)
+        {
+            Work();
+            _options.Image.Drain();
+            if (_inFlight == 0 && _ring.Waiting <= 0) break;
+        }
+
+        PushNow();
+    }
+
     /// <summary>Takes no more requests and finishes those that run.</summary>
     public void Stop()
     {
@@ -117,12 +131,12 @@ internal sealed class BlockQueue : IDisposable
         foreach (var request in io.Parts)
         {
             if (error != 0) _options.ReportError(request.IsWrite, error);
+            if (request.Operation == BlockProtocol.WriteBarrier) _isAlone = false;
             Answer(request, error == 0 && Deliver(request) ? BlockProtocol.Okay : BlockProtocol.Error);
         }
 
         io.Parts.Clear();
         _freeIos.Push(io);
-        if (_inFlight == 0) _isAlone = false;
     }
 
     private void Work()
@@ -184,7 +198,7 @@ internal sealed class BlockQueue : IDisposable
         switch (slot[0])
         {
             case BlockProtocol.Discard: return ParseDiscard(slot, sector, request);
-            case BlockProtocol.Flush when count == 0: return BlockProtocol.Okay;
+            case BlockProtocol.Flush or BlockProtocol.WriteBarrier when count == 0: return BlockProtocol.Okay;
             case BlockProtocol.Read or BlockProtocol.Write or BlockProtocol.WriteBarrier or BlockProtocol.Flush:
                 if (count is 0 or > BlockProtocol.DirectSegments) return BlockProtocol.Error;
                 return ParseSegments(slot.Slice(abi.Segments, count * BlockProtocol.SegmentBytes), count, sector, request);
@@ -250,24 +264,14 @@ internal sealed class BlockQueue : IDisposable
     {
         if (_isAlone) return false;
         if (request.Operation == BlockProtocol.WriteBarrier && _inFlight > 1) return false;
-        if (request.IsWrite && request.Operation != BlockProtocol.Flush && _options.Image.IsReadOnly)
+        if (request.IsWrite && request.Bytes > 0 && _options.IsReadOnly)
         {
             Answer(request, BlockProtocol.Error);
             return true;
         }
 
         var segments = request.Segments.AsSpan(0, request.Count);
-        var copies = true;
-        if (_persistent is not null && request.Count > 0)
-        {
-            if (!_persistent.TryMap(segments, out copies))
-            {
-                Answer(request, BlockProtocol.Error);
-                return true;
-            }
-        }
-
-        if (copies && request.Count > 0)
+        if (request.Count > 0 && !(_persistent?.TryMap(segments) ?? false))
         {
             if (!_pool.Has(request.Count)) return false;
             foreach (ref var segment in segments)

@@ -18,19 +18,16 @@ internal sealed class PersistentGrants(IGrants grants, int domain) : IDisposable
     private int _mapped;
 
     /// <summary>Finds the pages of a request, and maps those that are new.</summary>
-    /// <param name="full">There is no room for more: the request has to be copied.</param>
-    /// <returns>False when the guest does not grant them.</returns>
-    public bool TryMap(Span<RingSegment> segments, out bool full)
+    /// <returns>False when there is no room for more, or they cannot be mapped: the request has to be copied.</returns>
+    public bool TryMap(Span<RingSegment> segments)
     {
-        full = false;
         Span<uint> missing = stackalloc uint[BlockProtocol.IndirectSegments];
         var count = 0;
         foreach (ref readonly var segment in segments)
             if (!_pages.ContainsKey(segment.Grant) && !missing[..count].Contains(segment.Grant)) missing[count++] = segment.Grant;
         if (count > 0)
         {
-            full = _mapped + count > MaxPages;
-            if (full) return true;
+            if (_mapped + count > MaxPages) return false;
             if (grants.TryMap(domain, missing[..count], writable: true) is not { } mapping) return false;
             _mappings.Add(mapping);
             _mapped += count;

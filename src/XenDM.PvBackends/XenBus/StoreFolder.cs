@@ -1,3 +1,4 @@
+using System;
 using System.Globalization;
 using XenDM.Core.Hypervisor;
 
@@ -7,6 +8,8 @@ namespace XenDM.PvBackends.XenBus;
 /// <param name="Path">Absolute.</param>
 public readonly record struct StoreFolder(IXenStoreView Store, string Path)
 {
+    private const int MaxShown = 40;
+
     /// <summary>Null when the node is not there.</summary>
     public string? Read(string name) => Store.Read($"{Path}/{name}");
 
@@ -35,5 +38,11 @@ public readonly record struct StoreFolder(IXenStoreView Store, string Path)
         int.TryParse(Read("state"), NumberStyles.None, CultureInfo.InvariantCulture, out var state) && state is >= 0 and <= (int)XenbusState.Reconfigured ? (XenbusState)state : XenbusState.Unknown;
 
     /// <summary>A guest's text as one may log it.</summary>
-    private static string Shortened(string text) => text.Length <= 40 ? text : text[..40] + "...";
+    private static string Shortened(string text)
+    {
+        var letters = text.ToCharArray(0, Math.Min(text.Length, MaxShown));
+        foreach (ref var letter in letters.AsSpan())
+            if (letter is < ' ' or > '~') letter = '?';
+        return text.Length <= MaxShown ? new string(letters) : new string(letters) + "...";
+    }
 }

@@ -1,4 +1,5 @@
 using System;
+using System.Threading;
 using XenDM.Core.Hypervisor;
 
 namespace XenDM.PvBackends.XenBus;
@@ -16,6 +17,10 @@ public sealed class XenBusDevice : IDisposable
     private readonly IPvDevice? _device;
     private IDisposable? _watch;
     private XenbusState _state;
+    private int _connection;
+
+    /// <summary>xenstore did not take what is offered. What it did take calls <see cref="Step"/> again, which must not try again for that.</summary>
+    private bool _isRefused;
     private bool _isDisposed;
 
     private XenBusDevice(XenBus bus, IPvKind kind, string id, StoreFolder back, StoreFolder front)
@@ -30,7 +35,11 @@ public sealed class XenBusDevice : IDisposable
         try
         {
             _device = kind.Create(id, back);
-            _device.Broken = text => bus.Loop.Post(() => Fail(text));
+            _device.Broken = text =>
+            {
+                var connection = Volatile.Read(ref _connection);
+                bus.Loop.Post(() => Break(connection, text));
+            };
         }
         catch (PvException e)
         {
@@ -94,15 +103,16 @@ public sealed class XenBusDevice : IDisposable
 
         // The toolstack writes our state to say that the device is to go; the front end sees it and closes its end first.
         if (told == XenbusState.Closing && _state is XenbusState.Initialising or XenbusState.InitWait or XenbusState.Connected) _state = XenbusState.Closing;
+        if (front != XenbusState.Initialising) _isRefused = false;
         switch (front)
         {
             case XenbusState.Initialising when isOnline && _state != XenbusState.InitWait && told != XenbusState.Closing:
-                Offer();
+                if (!_isRefused) Offer();
                 break;
             case XenbusState.Initialised or XenbusState.Connected when _state == XenbusState.InitWait:
                 Connect();
                 break;
-            case XenbusState.Closing when _state is XenbusState.InitWait or XenbusState.Connected or XenbusState.Closing:
+            case XenbusState.Closing when _state != XenbusState.Closed:
                 _device?.Disconnect();
                 if (told != XenbusState.Closing) SetState(XenbusState.Closing);
                 break;
@@ -133,14 +143,17 @@ public sealed class XenBusDevice : IDisposable
     {
         if (_device is null) return;
         _device.Disconnect();
+        _isRefused = true;
         _device.Offer(_back);
         _back.Write("hotplug-status", "connected");
         SetState(XenbusState.InitWait);
+        _isRefused = false;
     }
 
     private void Connect()
     {
         if (_device is null) return;
+        Volatile.Write(ref _connection, _connection + 1);
         try
         {
             _device.Connect(_front, _back);
@@ -151,6 +164,12 @@ public sealed class XenBusDevice : IDisposable
         {
             Fail(e.Message);
         }
+    }
+
+    /// <summary>A data plane gave up; what it says of an earlier connection is of no use any more.</summary>
+    private void Break(int connection, string text)
+    {
+        if (connection == _connection && _state == XenbusState.Connected) Fail(text);
     }
 
     /// <summary>The front end did something that ends the connection.</summary>
@@ -174,7 +193,14 @@ public sealed class XenBusDevice : IDisposable
     {
         if (!byGuest) _bus.Log.Warn(Name, text);
         else if (_bus.Log.GuestAllowed) _bus.Log.Guest(Name, text);
-        _back.Store.Write($"/local/domain/{_bus.Domain}/error/backend/{Kind}/{_bus.Guest}/{Id}/error", $"22 {text}");
+        try
+        {
+            _back.Store.Write($"/local/domain/{_bus.Domain}/error/backend/{Kind}/{_bus.Guest}/{Id}/error", $"22 {text}");
+        }
+        catch (StoreException)
+        {
+            // The log has it, and the device's state is what matters.
+        }
     }
 
     private void SetState(XenbusState state)
