@@ -2,6 +2,7 @@ using System;
 using System.Buffers.Binary;
 using System.Collections.Generic;
 using System.Net;
+using System.Text;
 using XenDM.Core.Backends;
 using XenDM.Core.Tracing;
 using XenDM.Interop.Libc;
@@ -126,9 +127,9 @@ public sealed class UserNet : NetBackend, ISlirpUser
         if (!_queue.TryAdd(frame)) Statistics.ReceiveDrops++;
     }
 
-    void ISlirpUser.GuestError(string text)
+    void ISlirpUser.GuestError(ReadOnlySpan<byte> text)
     {
-        if (_log.GuestAllowed) _log.Guest(Id, text.TrimEnd());
+        if (_log.GuestAllowed) _log.Guest(Id, Encoding.UTF8.GetString(text).TrimEnd());
     }
 
     void ISlirpUser.Notify() => Schedule();
@@ -193,11 +194,12 @@ public sealed class UserNet : NetBackend, ISlirpUser
         return new IPAddress(bytes);
     }
 
-    /// <summary>Anything but a TCP segment of a connection that is there: a first SYN, a datagram, an echo request.</summary>
+    /// <summary>A first SYN, a datagram, an IPv4 echo request or a fragment of something; not what neighbours ask each other.</summary>
     private static bool OpensSocket(ReadOnlySpan<byte> bytes)
     {
         const int flags = 13, syn = 2, ack = 16;
-        return !NetHeaders.TryParse(bytes, out var headers) || headers.Protocol != NetHeaders.Tcp || (bytes[headers.TransportStart + flags] & (syn | ack)) == syn;
+        if (NetHeaders.TryParse(bytes, out var headers)) return headers.Protocol != NetHeaders.Tcp || (bytes[headers.TransportStart + flags] & (syn | ack)) == syn;
+        return bytes.Length >= NetHeaders.EthernetBytes && bytes[NetHeaders.EthernetBytes - 2] == 0x08 && bytes[NetHeaders.EthernetBytes - 1] == 0x00;
     }
 
     private SlirpEvents Ready(int index) => index < _asked.Count ? _asked[index].Ready : SlirpEvents.None;
@@ -248,13 +250,7 @@ public sealed class UserNet : NetBackend, ISlirpUser
         foreach (var (fd, events) in wanted)
         {
             var watched = isFull ? FdEvents.None : ToFd(events);
-            if (!_sockets.TryGetValue(fd, out var socket))
-            {
-                var copy = fd;
-                socket = new Socket(_loop.Watch(fd, watched, happened => SocketReady(copy, happened)));
-                _sockets.Add(fd, socket);
-            }
-
+            if (!_sockets.TryGetValue(fd, out var socket)) _sockets.Add(fd, socket = Watch(fd, watched));
             socket.Watch.Events = watched;
             socket.Round = _round;
             _asked.Add(socket);
@@ -271,6 +267,9 @@ public sealed class UserNet : NetBackend, ISlirpUser
         _gone.Clear();
         SetTimer(timeout);
     }
+
+    /// <summary>Apart, so that nothing is allocated where a socket is known.</summary>
+    private Socket Watch(int fd, FdEvents events) => new(_loop.Watch(fd, events, happened => SocketReady(fd, happened)));
 
     private void SetTimer(uint timeout)
     {

@@ -12,8 +12,8 @@ public interface ISlirpUser
     /// <summary>A frame for the guest, without FCS; valid during the call.</summary>
     void FrameForGuest(ReadOnlySpan<byte> frame);
 
-    /// <summary>The guest did something wrong, in libslirp's words.</summary>
-    void GuestError(string text);
+    /// <summary>The guest did something wrong, in libslirp's words (UTF-8).</summary>
+    void GuestError(ReadOnlySpan<byte> text);
 
     /// <summary>The descriptors have to be asked for again.</summary>
     void Notify();
@@ -162,13 +162,14 @@ public sealed unsafe partial class SlirpStack : SafeHandle
     }
 
     /// <summary>Which descriptors to wait for. Positions in the list are what <see cref="Poll"/> asks for.</summary>
+    /// <param name="wanted">Valid until the next call.</param>
     /// <returns>Milliseconds after which to call <see cref="Poll"/> at the latest.</returns>
-    public uint FillPoll(out IReadOnlyList<(int Fd, SlirpEvents Events)> wanted)
+    public uint FillPoll(out ReadOnlySpan<(int Fd, SlirpEvents Events)> wanted)
     {
         _wanted.Clear();
         var timeout = uint.MaxValue;
         slirp_pollfds_fill(Pointer, &timeout, &OnAddPoll, GCHandle.ToIntPtr(_self));
-        wanted = _wanted;
+        wanted = CollectionsMarshal.AsSpan(_wanted);
         return timeout;
     }
 
@@ -291,7 +292,7 @@ public sealed unsafe partial class SlirpStack : SafeHandle
     }
 
     [UnmanagedCallersOnly]
-    private static void OnGuestError(byte* message, nint opaque) => From(opaque)._user.GuestError(Marshal.PtrToStringUTF8((nint)message) ?? "");
+    private static void OnGuestError(byte* message, nint opaque) => From(opaque)._user.GuestError(MemoryMarshal.CreateReadOnlySpanFromNullTerminated(message));
 
     [UnmanagedCallersOnly]
     private static long OnClock(nint opaque) => Posix.MonotonicNanoseconds();

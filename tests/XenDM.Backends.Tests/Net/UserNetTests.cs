@@ -278,6 +278,47 @@ public sealed class UserNetTests : IDisposable
         Assert.Equal([2, 3, 2, 3, 2], _guest.Received.ConvertAll(static r => (int)r.Bytes[31]));
     }
 
+    /// <summary>Each datagram from another port is a socket of this process; the guest cannot have them all.</summary>
+    [Fact]
+    public void AGuestGetsSoManySocketsAndNoMore()
+    {
+        Open();
+        Meet();
+        using var sink = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
+        sink.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        var port = ((IPEndPoint)sink.LocalEndPoint!).Port;
+        for (var from = 2000; from < 4000; from++)
+        {
+            SendIp(s_router, Packet.Udp, Packet.UdpDatagram(from, port, [1]));
+            if (from % 50 == 0) _loop.Settle();
+        }
+
+        _loop.Settle();
+        Assert.InRange(_net!.Connections.Split("UDP").Length - 1, 400, 520);
+        Assert.InRange(_net.Statistics.SendDrops, 1480, 1600);
+
+        // What is there goes on, and neighbours answer.
+        _guest.Received.Clear();
+        Meet();
+    }
+
+    [Fact]
+    public void AFrameCostsNoAllocation()
+    {
+        Open();
+        Meet();
+        // Of a protocol that nobody answers.
+        var ask = Packet.Ethernet(_routerMac, 0x0800, Packet.Ip(s_guest, s_router, 99, new byte[1000]));
+        var before = 0L;
+        for (var round = 0; round < 2000; round++)
+        {
+            if (round == 1000) before = GC.GetAllocatedBytesForCurrentThread();
+            _net!.Send(default, ask);
+        }
+
+        Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
+    }
+
     [Fact]
     public void AnIdleGuestWakesNobody()
     {
