@@ -69,6 +69,9 @@ public abstract class NetBackend : INetBackend
             if ((value & NetOffloads.Checksum) == 0) value = NetOffloads.None;
             if (_receiveOffloads == value) return;
             _receiveOffloads = value;
+
+            // A frame that waits is looked at again.
+            if (_in.IsUntouched) _in.Stop();
             if (!IsDisposed) OnReceiveOffloads();
         }
     }

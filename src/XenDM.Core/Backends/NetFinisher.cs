@@ -48,6 +48,9 @@ public sealed class NetFinisher
     /// <summary>More of the frame that was begun is to come.</summary>
     public bool IsBusy => _stage != Stage.Done;
 
+    /// <summary>Nothing of the frame that was begun was taken yet.</summary>
+    public bool IsUntouched => _stage != Stage.Done && _segment == 0;
+
     /// <summary>What a side has to take undone, to be given this frame as it is.</summary>
     public static NetOffloads Needs(in NetFrame frame) => frame.Segmentation switch
     {
@@ -62,6 +65,7 @@ public sealed class NetFinisher
     public bool Begin(in NetFrame frame, ReadOnlySpan<byte> bytes, NetOffloads taken)
     {
         _stage = Stage.Done;
+        _segment = 0;
         if (bytes.Length is < NetHeaders.EthernetBytes or > MaxFrame) return false;
         _frame = frame;
         var left = Needs(frame) & ~taken;
@@ -86,7 +90,6 @@ public sealed class NetFinisher
         if ((left & ~NetOffloads.Checksum) == NetOffloads.None)
             _frame.SegmentBytes = (ushort)Math.Max(MinSegment, Math.Min(_headers.End - _headers.PayloadStart, MaxPacket - (_headers.PayloadStart - _headers.NetworkStart)));
         _at = _headers.PayloadStart;
-        _segment = 0;
         _stage = Stage.Segments;
         return true;
     }
