@@ -65,6 +65,12 @@ public sealed class BlockRequest
     /// <summary>The completion as a cached delegate for <see cref="IEventLoop.Post"/>.</summary>
     public Action Complete { get; }
 
+    /// <summary>Makes room for as many segments, so that adding them allocates nothing.</summary>
+    public void Reserve(int segments)
+    {
+        if (_segments.Length < segments) Array.Resize(ref _segments, segments);
+    }
+
     public void ClearSegments()
     {
         SegmentCount = 0;

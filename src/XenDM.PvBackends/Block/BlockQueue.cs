@@ -36,6 +36,7 @@ internal sealed class BlockQueue : IDisposable
     private readonly GrantCopy[] _copies = new GrantCopy[BlockProtocol.IndirectSegments];
     private readonly PinnedBuffer _descriptors = new(BlockProtocol.IndirectSegments * BlockProtocol.SegmentBytes);
     private readonly Stack<RingRequest> _freeRequests = new();
+    private readonly Stack<RingRequest> _freeLong = new();
     private readonly Stack<BlockIo> _freeIos = new();
     private readonly Action _work;
     private readonly Action _push;
@@ -97,7 +98,6 @@ internal sealed class BlockQueue : IDisposable
     public void Stop()
     {
         _isStopped = true;
-        if (_held is { } held) _freeRequests.Push(held);
         _held = null;
         Submit();
         _options.Image.Drain();
@@ -122,20 +122,20 @@ internal sealed class BlockQueue : IDisposable
             return;
         }
 
-        if (error != 0 && io.Parts.Count > 1)
+        if (error != 0 && io.HasSeveral)
         {
             Separate(io);
             return;
         }
 
-        foreach (var request in io.Parts)
+        for (var (request, next) = (io.First, io.First?.Next); request is not null; (request, next) = (next, next?.Next))
         {
             if (error != 0) _options.ReportError(request.IsWrite, error);
             if (request.Operation == BlockProtocol.WriteBarrier) _isAlone = false;
             Answer(request, error == 0 && Deliver(request) ? BlockProtocol.Okay : BlockProtocol.Error);
         }
 
-        io.Parts.Clear();
+        io.Clear();
         _freeIos.Push(io);
     }
 
@@ -172,7 +172,8 @@ internal sealed class BlockQueue : IDisposable
 
             if (_ring.Waiting <= 0) continue;
             _ring.Take(slot);
-            var request = _freeRequests.TryPop(out var free) ? free : new RingRequest();
+            var isLong = slot[0] == BlockProtocol.Indirect;
+            var request = (isLong ? _freeLong : _freeRequests).TryPop(out var free) ? free : new RingRequest(isLong);
             _inFlight++;
             var status = Parse(slot, request);
             if (status != BlockProtocol.Okay) Answer(request, status);
@@ -222,7 +223,6 @@ internal sealed class BlockQueue : IDisposable
 
     private short ParseSegments(ReadOnlySpan<byte> descriptors, int count, ulong sector, RingRequest request)
     {
-        if (request.Segments.Length < count) request.Segments = new RingSegment[BlockProtocol.IndirectSegments];
         ulong sectors = 0;
         for (var n = 0; n < count; n++)
         {
@@ -308,7 +308,7 @@ internal sealed class BlockQueue : IDisposable
     {
         if (_open is { } open && (open.Request.Operation != operation || open.End != request.Offset || open.Request.SegmentCount + request.Count > MergeSegments)) Submit();
         _open ??= NewIo(operation, request.Offset);
-        _open.Parts.Add(request);
+        _open.Add(request);
         _open.End = request.Offset + request.Bytes;
         AddSegments(_open, request);
     }
@@ -317,7 +317,7 @@ internal sealed class BlockQueue : IDisposable
     {
         Submit();
         var io = NewIo(operation, request.Offset);
-        io.Parts.Add(request);
+        io.Add(request);
         io.Phase = phase;
         io.Request.Length = request.Bytes;
         if (operation is BlockOperation.Read or BlockOperation.Write) AddSegments(io, request);
@@ -333,7 +333,7 @@ internal sealed class BlockQueue : IDisposable
 
     private BlockIo NewIo(BlockOperation operation, long offset)
     {
-        var io = _freeIos.TryPop(out var free) ? free : new BlockIo(this);
+        var io = _freeIos.TryPop(out var free) ? free : new BlockIo(this, MergeSegments);
         io.Phase = BlockPhase.Main;
         io.Request.Operation = operation;
         io.Request.Offset = offset;
@@ -349,7 +349,7 @@ internal sealed class BlockQueue : IDisposable
 
     private void NextPhase(BlockIo io)
     {
-        var request = io.Parts[0];
+        var request = io.First!;
         io.Request.ClearSegments();
         if (io.Phase == BlockPhase.FlushBefore)
         {
@@ -370,8 +370,8 @@ internal sealed class BlockQueue : IDisposable
     private void Separate(BlockIo io)
     {
         var operation = io.Request.Operation;
-        foreach (var request in io.Parts) Alone(request, operation, BlockPhase.Main);
-        io.Parts.Clear();
+        for (var (request, next) = (io.First, io.First?.Next); request is not null; (request, next) = (next, next?.Next)) Alone(request, operation, BlockPhase.Main);
+        io.Clear();
         _freeIos.Push(io);
     }
 
@@ -412,7 +412,7 @@ internal sealed class BlockQueue : IDisposable
         }
 
         _inFlight--;
-        _freeRequests.Push(request);
+        (request.IsLong ? _freeLong : _freeRequests).Push(request);
         if (_pushPosted) return;
 
         // Several that are done in one turn of the loop are shown in one go.

@@ -1,4 +1,3 @@
-using System.Collections.Generic;
 using XenDM.Core.Backends;
 using XenDM.Core.Hypervisor;
 
@@ -22,11 +21,15 @@ internal struct RingSegment
 }
 
 /// <summary>A request of the guest, copied out of its ring and checked. Used again and again.</summary>
-internal sealed class RingRequest
+/// <param name="isLong">It has room for the segments of a request that lists them elsewhere.</param>
+internal sealed class RingRequest(bool isLong)
 {
-    public RingSegment[] Segments = new RingSegment[BlockProtocol.DirectSegments];
+    public readonly RingSegment[] Segments = new RingSegment[isLong ? BlockProtocol.IndirectSegments : BlockProtocol.DirectSegments];
 
     public ulong Id;
+
+    /// <summary>Of those that are one request to the image.</summary>
+    public RingRequest? Next;
 
     /// <summary>What is done: of an indirect request, what it says inside.</summary>
     public byte Operation;
@@ -35,6 +38,8 @@ internal sealed class RingRequest
     /// <summary>Byte offset on the disk.</summary>
     public long Offset;
     public long Bytes;
+
+    public bool IsLong => isLong;
 
     public bool IsWrite => Operation != BlockProtocol.Read;
 }
@@ -52,14 +57,34 @@ internal enum BlockPhase
 /// <summary>What the image is asked for: one request of the guest's, or several that lie side by side.</summary>
 internal sealed class BlockIo
 {
-    public BlockIo(BlockQueue queue) => Request = new BlockRequest(_ => queue.Finished(this));
+    private RingRequest? _last;
+
+    /// <param name="segments">At most.</param>
+    public BlockIo(BlockQueue queue, int segments)
+    {
+        Request = new BlockRequest(_ => queue.Finished(this));
+        Request.Reserve(segments);
+    }
 
     public BlockRequest Request { get; }
 
-    public List<RingRequest> Parts { get; } = [];
+    /// <summary>The guest's requests, the others by their <see cref="RingRequest.Next"/>.</summary>
+    public RingRequest? First { get; private set; }
+
+    public bool HasSeveral => First != _last;
 
     public BlockPhase Phase { get; set; }
 
     /// <summary>Behind the last byte.</summary>
     public long End { get; set; }
+
+    public void Add(RingRequest request)
+    {
+        request.Next = null;
+        if (_last is null) First = request;
+        else _last.Next = request;
+        _last = request;
+    }
+
+    public void Clear() => First = _last = null;
 }
