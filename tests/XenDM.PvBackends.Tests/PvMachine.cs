@@ -1,5 +1,7 @@
 using System;
+using System.Collections.Concurrent;
 using System.Collections.Generic;
+using System.Threading;
 using XenDM.Core.Backends;
 using XenDM.Core.Tracing;
 using XenDM.PvBackends.Block;
@@ -56,6 +58,22 @@ public sealed class PvMachine : IMachineLog, IMachineEvents, IPvImages, IDisposa
         return (disk, new BlockFront(Xen, front, back, options, Pump));
     }
 
+    /// <summary>A disk whose requests are served by a thread of its own.</summary>
+    internal (FakeDisk Disk, BlockFront Front, ThreadPlane Plane) AddThreadedDisk(BlockFrontOptions options, int bytes, int id)
+    {
+        var plane = new ThreadPlane();
+        var disk = new FakeDisk(plane.Loop, bytes) { Log = false };
+        Files[$"/images/{id}"] = _ => new PvImage(disk, plane, isOwned: true);
+        var (front, back) = AddDevice(id, $"aio:/images/{id}");
+        return (disk, new BlockFront(Xen, front, back, options, () =>
+        {
+            Pump();
+            plane.Run(static () => { });
+            plane.Run(static () => { });
+            Pump();
+        }), plane);
+    }
+
     /// <summary>The same, connected.</summary>
     public (FakeDisk Disk, BlockFront Front) Connect(BlockFrontOptions options, int bytes = 1 << 20, int id = 51712, string mode = "w", string type = "disk", int sectorBytes = 512, bool log = true)
     {
@@ -64,7 +82,7 @@ public sealed class PvMachine : IMachineLog, IMachineEvents, IPvImages, IDisposa
         return (disk, front);
     }
 
-    public void Pump() => Loop.RunPosted();
+    public void Pump() => Loop.RunPosted(100_000);
 
     public string? ErrorOf(int id) => Xen.Store.Read($"/local/domain/0/error/backend/qdisk/{FakeXen.Guest}/{id}/error");
 
@@ -106,5 +124,69 @@ internal sealed class LoopPlane(IEventLoop loop) : IDataPlane
 
     public void Dispose()
     {
+    }
+}
+
+/// <summary>A data plane with a thread. What it throws ends the test's next <see cref="Run"/>.</summary>
+internal sealed class ThreadPlane : IDataPlane
+{
+    private readonly BlockingCollection<Action> _posted = [];
+    private readonly Thread _thread;
+    private volatile Exception? _failure;
+
+    public ThreadPlane()
+    {
+        Loop = new PostLoop(_posted);
+        _thread = new Thread(Serve) { IsBackground = true };
+        _thread.Start();
+    }
+
+    public IEventLoop Loop { get; }
+
+    public void Run(Action work)
+    {
+        using var done = new ManualResetEventSlim();
+        _posted.Add(() =>
+        {
+            work();
+            done.Set();
+        });
+        while (!done.Wait(10))
+            if (_failure is not null) break;
+        if (_failure is { } failure) throw new InvalidOperationException("the data plane failed", failure);
+    }
+
+    public void Dispose()
+    {
+        if (_posted.IsAddingCompleted) return;
+        _posted.CompleteAdding();
+        _thread.Join();
+        if (_failure is { } failure) throw new InvalidOperationException("the data plane failed", failure);
+    }
+
+    private void Serve()
+    {
+        try
+        {
+            foreach (var work in _posted.GetConsumingEnumerable()) work();
+        }
+        catch (Exception e)
+        {
+            _failure = e;
+        }
+    }
+
+    private sealed class PostLoop(BlockingCollection<Action> posted) : IEventLoop
+    {
+        public void Post(Action work)
+        {
+            if (!posted.IsAddingCompleted) posted.Add(work);
+        }
+
+        public IFdWatch Watch(int fd, FdEvents events, Action<FdEvents> ready) => throw new NotSupportedException();
+
+        public void AssertMachineThread()
+        {
+        }
     }
 }

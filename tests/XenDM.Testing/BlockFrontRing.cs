@@ -261,6 +261,8 @@ public sealed class BlockFrontRing
         _xen.Events.Close(Port);
         foreach (var reference in (uint[])[.. References, .. _persistent.Values])
             if (!_xen.Grants.TryEnd(reference)) throw new InvalidOperationException($"grant {reference} is in use after the end");
+        foreach (var page in (int[])[.. _pages, .. _free]) _xen.Grants.Free(page);
+        _free.Clear();
         _persistent.Clear();
     }
 

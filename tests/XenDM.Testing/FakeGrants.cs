@@ -26,6 +26,7 @@ public sealed class FakeGrants(int guest, int pages) : IGrants
     private readonly Dictionary<uint, (int Page, bool IsReadOnly)> _entries = [];
     private readonly Dictionary<uint, int> _uses = [];
     private readonly Stack<uint> _freed = [];
+    private readonly Stack<int> _free = [];
     private readonly Lock _gate = new();
     private uint _next = FirstReference;
     private int _taken;
@@ -43,11 +44,11 @@ public sealed class FakeGrants(int guest, int pages) : IGrants
     /// <summary>Pieces that were copied, or refused.</summary>
     public long Copies { get; private set; }
 
-    /// <summary>Pages that tests took with <see cref="Allocate"/>.</summary>
-    public int Allocated => _taken;
-
     /// <summary>A page of guest memory.</summary>
-    public int Allocate() => _taken < pages ? _taken++ : throw new InvalidOperationException("the guest has no more pages");
+    public int Allocate() => _free.TryPop(out var page) ? page : _taken < pages ? _taken++ : throw new InvalidOperationException("the guest has no more pages");
+
+    /// <summary>Gives a page back to <see cref="Allocate"/>.</summary>
+    public void Free(int page) => _free.Push(page);
 
     public Span<byte> Page(int page) => _memory.Span.Slice(Start + (page * PageBytes), PageBytes);
 

@@ -1,6 +1,6 @@
 using System;
-using System.Collections.Concurrent;
 using System.Collections.Generic;
+using System.Threading;
 using XenDM.Core.Backends;
 using XenDM.Core.Io;
 using XenDM.Core.Irq;
@@ -107,12 +107,19 @@ public sealed class TestBoard : IIrqSink, IMachineEvents, IMachineControl, IMach
     private static ulong ConfigAddress(int device, int function, int register) => ((ulong)((device << 3) | function) << 16) | (uint)register;
 }
 
-/// <summary>A machine thread that runs posted work when the test says so.</summary>
+/// <summary>A machine thread that runs posted work when the test says so. Nothing is allocated once it has run.</summary>
 public sealed class FakeLoop : IEventLoop
 {
-    private readonly BlockingCollection<Action> _posted = [];
+    private readonly Queue<Action> _posted = [];
 
-    public void Post(Action work) => _posted.Add(work);
+    public void Post(Action work)
+    {
+        lock (_posted)
+        {
+            _posted.Enqueue(work);
+            Monitor.Pulse(_posted);
+        }
+    }
 
     public IFdWatch Watch(int fd, FdEvents events, Action<FdEvents> ready) => throw new NotSupportedException("this loop watches no descriptors");
 
@@ -123,17 +130,33 @@ public sealed class FakeLoop : IEventLoop
     /// <summary>Runs what is posted.</summary>
     public void RunPosted()
     {
-        while (_posted.TryTake(out var work)) work();
+        while (TryTake(0) is { } work) work();
+    }
+
+    /// <summary>Runs what is posted, unless that posts more and more.</summary>
+    /// <exception cref="InvalidOperationException">It does not end.</exception>
+    public void RunPosted(int most)
+    {
+        for (; TryTake(0) is { } work; most--)
+        {
+            if (most == 0) throw new InvalidOperationException("the loop is never idle");
+            work();
+        }
     }
 
     /// <summary>Runs posted work until the condition holds.</summary>
     /// <exception cref="TimeoutException">Nothing came for ten seconds.</exception>
     public void RunUntil(Func<bool> condition)
     {
-        while (!condition())
+        while (!condition()) (TryTake(10_000) ?? throw new TimeoutException("nothing was posted"))();
+    }
+
+    private Action? TryTake(int milliseconds)
+    {
+        lock (_posted)
         {
-            if (!_posted.TryTake(out var work, TimeSpan.FromSeconds(10))) throw new TimeoutException("nothing was posted");
-            work();
+            if (_posted.Count == 0 && milliseconds > 0) Monitor.Wait(_posted, milliseconds);
+            return _posted.TryDequeue(out var work) ? work : null;
         }
     }
 }
