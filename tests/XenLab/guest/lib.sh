@@ -51,6 +51,23 @@ no_disk() {
   return 1
 }
 
+# nic MAC ADDRESS: gives the interface with this hardware address an IPv4 address and prints its name and driver.
+nic() {
+  for try in $(seq 50); do
+    for i in /sys/class/net/*; do
+      [ "$(cat "$i/address")" = "$1" ] || continue
+      ip link set "${i##*/}" up && ip addr add "$2/24" dev "${i##*/}" || return
+      for up in $(seq 50); do [ "$(cat "$i/carrier" 2>/dev/null)" = 1 ] && break; sleep 0.2; done
+      driver=$(readlink "$i/device/driver")
+      echo "${i##*/} ${driver##*/}"
+      return 0
+    done
+    sleep 0.2
+  done
+  echo "no NIC $1"
+  return 1
+}
+
 # secs COMMAND...: runs it and prints the seconds it took on the guest's clock.
 secs() {
   local a b
