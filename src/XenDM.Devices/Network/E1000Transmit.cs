@@ -53,6 +53,9 @@ internal sealed class E1000Transmit : IStateful
     private const int DescriptorBudget = 4096;
     private const int WorkBudget = 2 << 20;
 
+    /// <summary>Nanoseconds until the rest follows: a ring that the guest makes endless leaves time for others.</summary>
+    private const long ResumeDelay = 100_000;
+
     /// <summary>Smaller segments are cut here, where the work is bounded.</summary>
     private const int MinLeftSegment = 128;
 
@@ -138,7 +141,7 @@ internal sealed class E1000Transmit : IStateful
         {
             if (done == DescriptorBudget || _work >= WorkBudget)
             {
-                _resume.ArmAfter(0);
+                _resume.ArmAfter(ResumeDelay);
                 break;
             }
 
@@ -300,7 +303,7 @@ internal sealed class E1000Transmit : IStateful
             _sent += payload;
             _segmentNumber++;
             if (_work < WorkBudget || _sent >= _length - header) continue;
-            _resume.ArmAfter(0);
+            _resume.ArmAfter(ResumeDelay);
             return false;
         }
         while (_sent < _length - header);

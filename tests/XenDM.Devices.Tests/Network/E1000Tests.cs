@@ -612,10 +612,10 @@ public class E1000Tests : E1000TestBase
         Write(0x3808, 0xfff80);
         Board.Ram.Bytes.Slice(TxRing, 0x8000).Fill(0x20);
         Write(Tdt, 0xfff0);
-        for (var i = 0; i < 20; i++) Board.Advance(10);
+        for (var i = 0; i < 20; i++) Board.Advance(100_000);
         Write(0x3800, 0xf000_0000);
         Write(Tdt, 5);
-        for (var i = 0; i < 20; i++) Board.Advance(10);
+        for (var i = 0; i < 20; i++) Board.Advance(100_000);
         Assert.Equal(5u, Read(Tdh));
         Write(0x3800, (uint)Bar);
         Write(Tdt, 9);
@@ -636,7 +636,7 @@ public class E1000Tests : E1000TestBase
         Data(new byte[60000], End | Fcs | Tse | Rs, 3);
         Doorbell();
         Assert.InRange(Net.Sent.Count, 100, 10000);
-        for (var i = 0; i < 100; i++) Board.Advance(10);
+        for (var i = 0; i < 100; i++) Board.Advance(100_000);
         Assert.Equal(1 + 60000 - 254, Net.Sent.Count);
         Assert.Equal(6u, Read(Tdh));
     }

@@ -451,7 +451,7 @@ public class Rtl8139Tests
         // All descriptors are the chip's, none ends the ring, buffers lie nowhere, lengths lie.
         for (var i = 0; i < 64; i++) WriteDescriptor(TxRing + (i * 16), 0, 0xf000_0000_0000ul, Own | (i % 3 == 0 ? Fs : 0) | (i % 2 == 0 ? Ls : 0) | 0xffff, uint.MaxValue);
         _board.Out8(P + 0xd9, 0xc0);
-        for (var i = 0; i < 10; i++) _board.Advance(10);
+        for (var i = 0; i < 10; i++) _board.Advance(100_000);
         foreach (var (_, bytes) in _net.Sent) Assert.InRange(bytes.Length, 14, 8196);
 
         // IP and TCP lengths beyond the packet (XSA-140), and a large send of one byte at a time.
@@ -471,7 +471,7 @@ public class Rtl8139Tests
         Put(Packets.Tcp4(60000, sums: false), Fs | Ls | Lgsen | (1 << 16));
         _board.Out8(P + 0xd9, 0x40);
         Assert.InRange(_net.Sent.Count, 100, 10000);
-        for (var i = 0; i < 100; i++) _board.Advance(10);
+        for (var i = 0; i < 100; i++) _board.Advance(100_000);
         Assert.Equal(60000, _net.Sent.Count);
 
         // The chip's own registers, and nothing, as rings.
