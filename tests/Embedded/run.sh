@@ -8,11 +8,12 @@ export PATH=$PATH:/usr/sbin:/sbin
 xendm=$(realpath "$1")
 shift
 guests=("$@")
-[ ${#guests[@]} -gt 0 ] || guests=(direct smp pae pvhvm pvhvm4 plain disk cd grub ipxe icount hvmloader hvmlinux memtest gdb)
+[ ${#guests[@]} -gt 0 ] || guests=(direct smp pae pvhvm pvhvm4 plain disk cd grub ipxe icount hvmloader hvmlinux memtest gdb nic-e1000 nic-8139cp nic-8139too ipxe-e1000 ipxe-rtl8139)
 lab=$("$here/../XenLab/build.sh") || { echo "FAIL guests: the images could not be built"; exit 1; }
 tmp=$(mktemp -d)
 pid=
-cleanup() { [ -z "$pid" ] || kill "$pid" 2>/dev/null; rm -rf "$tmp"; }
+server=
+cleanup() { [ -z "$pid$server" ] || kill $pid $server 2>/dev/null; rm -rf "$tmp"; }
 trap cleanup EXIT
 image() { [ -e "$tmp/$1" ] || debugfs -R "dump /$1 $tmp/$1" "$lab/data.ext4" 2>/dev/null; echo "$tmp/$1"; }
 [ -e /usr/share/seabios/bios-256k.bin ] || { echo "FAIL guests: SeaBIOS is not installed (package seabios)"; exit 1; }
@@ -122,6 +123,74 @@ text() {
   script -qfec "$(printf '%q ' "$xendm" run --display text "$@")" /dev/null <"$tmp/in" >"$tmp/out" 2>"$tmp/$guest.err" &
   pid=$!
   exec 4>"$tmp/in" 3<"$tmp/out"
+}
+# serve: a server on this host's loopback for the guests of the user network, who find it at 10.0.2.2; its port in $port. It gives the files
+# of the lab by HTTP. A connection that does not ask for one is sent 64 MiB, and what comes back is compared: a line in $tmp/echo each.
+serve() {
+  : >"$tmp/echo"
+  python3 - "$tmp" >"$tmp/port" 2>"$tmp/serve.err" <<'PY' &
+import os, select, socket, sys, threading, time
+
+folder, data = sys.argv[1], os.urandom(64 << 20)
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+
+
+def tell(text):
+    with open(folder + "/echo", "a") as log: log.write(text + "\n")
+
+
+def echo(link):
+    start, sent, got = time.time(), 0, 0
+    link.setblocking(False)
+    while got < len(data):
+        readable, writable, _ = select.select([link], [link] if sent < len(data) else [], [], 60)
+        if not readable and not writable: return tell(f"stalls after {sent} bytes out and {got} back")
+        if writable: sent += link.send(data[sent:sent + 65536])
+        if not readable: continue
+        piece = link.recv(1 << 20)
+        if not piece: return tell(f"ends after {sent} bytes out and {got} back")
+        if piece != data[got:got + len(piece)]: return tell(f"differs between byte {got} and {got + len(piece)}")
+        got += len(piece)
+    tell(f"same {time.time() - start:.1f}")
+
+
+def serve(link):
+    try:
+        if not select.select([link], [], [], 1)[0]: return echo(link)
+        name = link.recv(4096).split()[1].decode().strip("/")
+        body = open(folder + "/" + name, "rb").read()
+        link.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    except OSError as error: tell(str(error))
+    finally: link.close()
+
+
+while True: threading.Thread(target=serve, args=[listener.accept()[0]], daemon=True).start()
+PY
+  server=$!
+  for n in $(seq 100); do [ -s "$tmp/port" ] && break; sleep 0.1; done
+  port=$(cat "$tmp/port")
+}
+# ethtool: an initial ramdisk with that program, in $initrd.
+ethtool() {
+  local root=$tmp/ethtool library
+  initrd=$tmp/ethtool.initrd
+  [ -e "$initrd" ] && return
+  mkdir -p "$root/bin" "$root/lib64" "$root/lib/x86_64-linux-gnu"
+  package ethtool sbin/ethtool && cp "$file" "$root/bin/" && package libmnl0 usr/lib/x86_64-linux-gnu/libmnl.so.0 && cp "$file" "$root/lib/x86_64-linux-gnu/" || return 1
+  for library in libc.so.6 libm.so.6 ld-linux-x86-64.so.2; do
+    package libc6 "lib/x86_64-linux-gnu/$library" && cp "$file" "$root/lib/x86_64-linux-gnu/" || return 1
+  done
+  ln -s ../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 "$root/lib64/"
+  { cat "$(image initramfs)"; (cd "$root" && find . | cpio -oH newc 2>/dev/null | gzip -1); } >"$initrd"
+}
+# exchange WHAT: 64 MiB to the guest and back.
+exchange() {
+  local before
+  before=$(wc -l <"$tmp/echo")
+  ask "nc 10.0.2.2 $port -e cat" 200
+  for n in $(seq 20); do [ "$(wc -l <"$tmp/echo")" -gt "$before" ] && break; sleep 0.5; done
+  [[ $(tail -n +$((before + 1)) "$tmp/echo") =~ ^same ]] || { fail "64 MiB with $1: $(tail -n +$((before + 1)) "$tmp/echo")"; return 1; }
 }
 skip() { echo "SKIP $guest: $1"; skipped=$((skipped + 1)); }
 clean() {
@@ -240,6 +309,42 @@ for guest in "${guests[@]}"; do
       screen 'Ctrl-B' 60 && printf '\002' >&4 && screen 'iPXE>' 30 && sleep 1 && printf 'echo ${platform}-here\r' >&4 && screen 'pcbios-here' 30 || { fail 'no answer in its shell'; continue; }
       stop
       pass ;;
+    nic-*)
+      # The emulated NICs with Linux's drivers: 64 MiB there and back through the user network, with all that the chip does for the kernel and without.
+      ethtool || { skip "$file"; continue; }
+      driver=${guest#nic-}
+      case $driver in e1000) model=e1000 ;; 8139cp) model=rtl8139 ;; 8139too) model=rtl8139c ;; esac
+      [ -n "$server" ] || serve
+      boot --kernel "$(image vmlinuz)" --initrd "$initrd" --append "console=ttyS0 nokaslr xen_emul_unplug=never" --net "user,model=$model,pcap=$tmp/$guest.pcap"
+      expect '^UP' 150 || { fail 'did not reach its shell'; continue; }
+      ask "load $driver && ip link set eth0 up && ip addr add 10.0.2.15/24 dev eth0 && basename \$(readlink /sys/class/net/eth0/device/driver)" 60 && [ "$reply" = "$driver" ] || { fail "no $driver: $reply"; continue; }
+      ask 'for n in $(seq 50); do [ "$(cat /sys/class/net/eth0/carrier)" = 1 ] && break; sleep 0.1; done; ping -c 3 10.0.2.2 | tail -2' 60 && [[ $reply == *" 0% packet loss"* ]] || { fail "ping: $reply"; continue; }
+      if [ $driver = e1000 ]; then
+        # The driver's own test: registers, EEPROM, interrupts, loopback, link.
+        ask 'ethtool -t eth0 offline' 90 && [[ $reply == *PASS* ]] || { fail "self-test: $reply"; continue; }
+        ask 'sleep 3; ip addr add 10.0.2.15/24 dev eth0 2>/dev/null; ping -c 1 -w 10 10.0.2.2' 60
+      fi
+      settings=('')
+      [ $driver = 8139too ] || settings=('tso on tx on rx on sg on' 'tso off tx on rx on sg on' 'tx off rx off sg off')
+      for setting in "${settings[@]}"; do
+        [ -z "$setting" ] || ask "ethtool -K eth0 $setting && ethtool -k eth0 | grep -E '^(tcp-seg|tx-check|rx-check)'" 30 || { fail "ethtool -K $setting: $reply"; continue 2; }
+        exchange "${setting:-no offloads}" || continue 2
+      done
+      ask 'cat /sys/class/net/eth0/statistics/[rt]x_errors' 20 && [ "$reply" = '0 0' ] || { fail "errors: $reply"; continue; }
+      clean || continue
+      off && pass ;;
+    ipxe-*)
+      # Network boot by the distribution's boot ROM: DHCP, a script by TFTP, the kernel by HTTP.
+      model=${guest#ipxe-}
+      [ -e /usr/lib/ipxe/qemu/pxe-$model.rom ] || package ipxe-qemu usr/lib/ipxe/qemu/pxe-$model.rom || { skip "$file"; continue; }
+      [ -e /usr/lib/ipxe/qemu/pxe-$model.rom ] && file=/usr/lib/ipxe/qemu/pxe-$model.rom
+      [ -n "$server" ] || serve
+      mkdir -p "$tmp/tftp"
+      printf '#!ipxe\nkernel http://10.0.2.2:%s/vmlinuz console=ttyS0 nokaslr initrd=initramfs\ninitrd http://10.0.2.2:%s/initramfs\nboot\n' "$port" "$port" >"$tmp/tftp/boot.ipxe"
+      image vmlinuz >/dev/null && image initramfs >/dev/null
+      boot --boot n --net "user,model=$model,romfile=$file,tftp=$tmp/tftp,bootfile=boot.ipxe"
+      expect '^UP' 200 || { fail 'did not reach its shell'; continue; }
+      off && pass ;;
     gdb)
       command -v gdb >/dev/null || { skip 'gdb is not installed'; continue; }
       rm -f "$tmp/stub"

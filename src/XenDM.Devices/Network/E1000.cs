@@ -75,7 +75,7 @@ public sealed class E1000 : PciFunction, INetFrontend
     internal const uint IcrReceived = 1 << 7;
     internal const uint IcrMdio = 1 << 9;
     internal const uint IcrSmallPacket = 1 << 16;
-    private const uint IcrAll = 0x1_f6df;
+    private const uint IcrAll = 0x1_ffff;
 
     /// <summary>Unit of ITR in nanoseconds.</summary>
     private const long ThrottleUnit = 256;
