@@ -101,8 +101,8 @@ public sealed class Rtl8139 : PciFunction, INetFrontend
         .Byte(0x37, "CR", static c => ref c.Cr, read: static c => c.ReadCr(), write: static (c, v) => c.WriteCr((byte)v))
         .Word(0x38, "CAPR", static c => ref c.Capr, reset: Rtl8139Receive.CaprInitial, after: static c => c._receive.Offer())
         .Word(0x3a, "CBR", static c => ref c.Cbr, mask: 0)
-        .Word(0x3c, "IMR", static c => ref c._imr, mask: IsrAll, after: static c => c.Acknowledged())
-        .Word(0x3e, "ISR", static c => ref c._isr, mask: 0, clear: IsrAll, after: static c => c.Acknowledged())
+        .Word(0x3c, "IMR", static c => ref c._imr, mask: IsrAll, after: static c => c.MaskWritten())
+        .Word(0x3e, "ISR", static c => ref c._isr, mask: 0, clear: IsrAll, after: static c => c.UpdateIrq())
         .Dword(0x40, "TCR", static c => ref c.Tcr, write: static (c, v) => c.Tcr = (v & TcrMask) | c._version)
         .Dword(0x44, "RCR", static c => ref c.Rcr, mask: 0x0f03_ffbf, after: static c => c._receive.Offer())
         .Computed(0x48, 4, "TCTR", read: static c => c.ReadTimer(), write: static (c, _) => c.RestartTimer())
@@ -376,8 +376,8 @@ public sealed class Rtl8139 : PciFunction, INetFrontend
         UpdateIrq();
     }
 
-    /// <summary>Drivers that took frames out of the descriptors tell by nothing else than these two registers.</summary>
-    private void Acknowledged()
+    /// <summary>Drivers that took frames out of the descriptors tell by nothing else than that they want interrupts again.</summary>
+    private void MaskWritten()
     {
         UpdateIrq();
         _receive.Offer();

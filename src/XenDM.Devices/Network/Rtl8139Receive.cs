@@ -56,7 +56,7 @@ internal sealed class Rtl8139Receive : IStateful
     private const int MinFrame = 60;
     private const int MaxFrame = 4096 - FcsBytes;
 
-    /// <summary>Descriptors have no doorbell: while frames wait they are looked at again, later each time, and then frames are missed.</summary>
+    /// <summary>Descriptors have no doorbell, and a driver may need another call: while frames wait they are offered again, later each time; then they are missed.</summary>
     private const long FirstRetry = 1_000_000;
     private const int MaxRetries = 7;
 
@@ -106,7 +106,7 @@ internal sealed class Rtl8139Receive : IStateful
         }
 
         _backendWaits = true;
-        if (_chip.IsPlusReceive && !_retry.IsArmed) _retry.ArmAfter(FirstRetry << _retries++);
+        if (!_retry.IsArmed) _retry.ArmAfter(FirstRetry << _retries++);
         return false;
     }
 
@@ -121,6 +121,7 @@ internal sealed class Rtl8139Receive : IStateful
         if (taken) _retries = 0;
         else if (_retries > MaxRetries || RingCannotHold(bytes.Length))
         {
+            _chip.Raise(Rtl8139.IsrNoReceive);
             _chip.Mpc = (_chip.Mpc + 1) & 0xff_ffff;
             if (_missed != ushort.MaxValue) _missed++;
             return true;
@@ -162,7 +163,13 @@ internal sealed class Rtl8139Receive : IStateful
         var total = Padded(bytes.Length);
         var at = _chip.Cbr % ring;
         var free = (((ushort)(_chip.Capr + CaprLead) - at) % ring + ring) % ring;
-        if (free != 0 && total >= free || total >= ring) return false;
+        if (free != 0 && total >= free || total >= ring)
+        {
+            // Drivers acknowledge behind the last frame that they take, and so lose sight of what came meanwhile: they are told again.
+            _chip.Raise(Rtl8139.IsrReceived);
+            return false;
+        }
+
         var data = _buffer.AsSpan(0, total);
         data.Clear();
         BinaryPrimitives.WriteUInt16LittleEndian(data, kind);

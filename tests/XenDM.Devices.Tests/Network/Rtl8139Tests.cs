@@ -179,6 +179,24 @@ public class Rtl8139Tests
         Assert.Equal(0, _net.Waiting);
     }
 
+    /// <summary>8139too leaves its loop after some frames with all interrupts acknowledged.</summary>
+    [Fact]
+    public void ADriverThatLostSightOfTheRingIsToldAgain()
+    {
+        StartOld();
+        for (var i = 0; i < 10; i++) _net.Bring(Packets.Raw(Packets.Mac, 1400, (byte)i));
+        ReadOld(wraps: false);
+        _board.Out16(P + 0x3e, 0xffff);
+        Assert.False(Irq);
+        _board.Advance(1_100_000);
+        Assert.True(Irq);
+
+        // One that never comes back misses frames.
+        _board.Advance(2_000_000_000);
+        Assert.Equal(0, _net.Waiting);
+        Assert.Equal((0x11, 4u), (_board.In16(P + 0x3e) & 0x11, _board.In32(P + 0x4c)));
+    }
+
     [Fact]
     public void FiltersByAddress()
     {
@@ -371,9 +389,9 @@ public class Rtl8139Tests
         Assert.Equal(4, _net.Waiting);
         Assert.Equal(0x11, _board.In16(P + 0x3e) & 0x11);
 
-        // The driver takes them out, and tells by acknowledging.
+        // The driver takes them out, and tells by enabling its interrupts again.
         for (var i = 0; i < 8; i++) Assert.Equal(104 + i, TakePlus().Bytes.Length);
-        _board.Out16(P + 0x3e, 0x11);
+        _board.Out16(P + 0x3c, 0x80ff);
         Assert.Equal(0, _net.Waiting);
         for (var i = 0; i < 12; i++) _net.Bring(Packets.Raw(Packets.Mac, 100 + i));
         Assert.Equal(8, _net.Waiting);
