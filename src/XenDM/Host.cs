@@ -14,6 +14,7 @@ using XenDM.Interop.Libc;
 using XenDM.Machines;
 using XenDM.Monitor;
 using XenDM.PvBackends.Block;
+using XenDM.PvBackends.Input;
 using XenDM.PvBackends.XenBus;
 
 namespace XenDM;
@@ -164,7 +165,7 @@ internal sealed class Host : IDisposable
 
         _ports = new XenBackendPorts(_loop, _log);
         var disks = new BlockKind(new BlockHost(_ports.Ports, _options.DomainId, new PvImages(_drives!, _loop, isRepeatable: false), _loop, events));
-        _pvDevices = new XenBus(_ports.Ports, _options.DomainId, _ports.OwnDomain, [disks], _loop, _log);
+        _pvDevices = new XenBus(_ports.Ports, _options.DomainId, _ports.OwnDomain, [disks, new KeyboardKind(_ports.Ports, _options.DomainId)], _loop, _log);
         return _pvDevices;
     }
 
