@@ -8,7 +8,7 @@ export PATH=$PATH:/usr/sbin:/sbin
 xendm=$(realpath "$1")
 shift
 guests=("$@")
-[ ${#guests[@]} -gt 0 ] || guests=(direct smp pae pvhvm pvhvm4 plain disk cd grub ipxe icount hvmloader hvmlinux memtest gdb nic-e1000 nic-8139cp nic-8139too ipxe-e1000 ipxe-rtl8139)
+[ ${#guests[@]} -gt 0 ] || guests=(direct smp pae pvhvm pvhvm4 plain disk cd grub ipxe icount hvmloader hvmlinux memtest gdb nic-e1000 nic-8139cp nic-8139too ipxe-e1000 ipxe-rtl8139 power)
 lab=$("$here/../XenLab/build.sh") || { echo "FAIL guests: the images could not be built"; exit 1; }
 tmp=$(mktemp -d)
 pid=
@@ -345,6 +345,31 @@ for guest in "${guests[@]}"; do
       boot --boot n --net "user,model=$model,romfile=$file,tftp=$tmp/tftp,bootfile=boot.ipxe"
       expect '^UP' 200 || { fail 'did not reach its shell'; continue; }
       off && pass ;;
+    power)
+      # A guest writes numbered blocks to a PV disk, past its cache and through it, and says of each that it was flushed, until xendm is killed at
+      # any moment. What was said is in the image.
+      rm -f "$tmp/power.img" && truncate -s 256M "$tmp/power.img"
+      blocks() { yes "block $1 of round $2" | head -c 32768; }
+      told=
+      for round in 1 2 3; do
+        boot "${kernel[@]}" --disk "$tmp/power.img,pv" --append "console=ttyS0 nokaslr"
+        expect '^UP' 150 || { fail 'did not reach its shell'; continue 2; }
+        ask 'pv xvda' 60 || { fail "no PV disk: $reply"; continue 2; }
+        echo "1 n=0; direct=oflag=direct; while :; do yes \"block \$n of round $round\" | head -c 32768 | dd of=/dev/xvda bs=32768 iflag=fullblock \$direct seek=\$(($round * 1600 + n)) conv=notrunc,fsync 2>/dev/null || break; echo \"C \$n.\" >/dev/ttyS0; n=\$((n + 1)); [ -n \"\$direct\" ] && direct= || direct=oflag=direct; done" >&4
+        expect '^C 3\.' 60 || { fail 'writes nothing'; continue 2; }
+        sleep "$((RANDOM % 3)).$((RANDOM % 10))$((RANDOM % 10))"
+        kill -9 "$pid"
+        wait "$pid" 2>/dev/null
+        last=3
+        while IFS= read -r -t 1 line <&3; do [[ $line =~ ^C\ ([0-9]+)\. ]] && last=${BASH_REMATCH[1]}; done
+        stop
+        for n in $(seq 0 "$last"); do
+          cmp -s -n 32768 -i "0:$(((round * 1600 + n) * 32768))" <(blocks "$n" $round) "$tmp/power.img" || { fail "block $n of round $round was flushed, and is lost (the last was $last)"; continue 3; }
+        done
+        told+=" $((last + 1))"
+      done
+      echo "   flushed blocks that were there after each kill:$told"
+      pass ;;
     gdb)
       command -v gdb >/dev/null || { skip 'gdb is not installed'; continue; }
       rm -f "$tmp/stub"
