@@ -143,8 +143,11 @@ internal sealed class ThreadPlane : IDataPlane
 
     public IEventLoop Loop { get; }
 
+    public bool IsDisposed => _posted.IsAddingCompleted;
+
     public void Run(Action work)
     {
+        if (IsDisposed) return;
         using var done = new ManualResetEventSlim();
         _posted.Add(() =>
         {

@@ -24,7 +24,7 @@ public sealed class FakeStore(IEventLoop loop) : IXenStore
     /// <summary>Watches that are not disposed.</summary>
     public int Watches => _watchers.Count;
 
-    /// <summary>Paths whose writing is refused with the error.</summary>
+    /// <summary>Paths whose writing or watching is refused with the error.</summary>
     public Dictionary<string, string> Refused { get; } = [];
 
     /// <summary>Called before a transaction ends: what others do meanwhile.</summary>
@@ -73,6 +73,7 @@ public sealed class FakeStore(IEventLoop loop) : IXenStore
     public IDisposable Watch(string path, Action<string> changed)
     {
         Check(path);
+        if (Refused.TryGetValue(path, out var error)) throw new StoreException(error);
         var watcher = new Watcher(this, loop, path, changed);
         _watchers.Add(watcher);
         watcher.Queue(path);

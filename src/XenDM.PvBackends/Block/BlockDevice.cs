@@ -75,7 +75,7 @@ internal sealed class BlockDevice : IPvDevice
             back.Write("discard-secure", 0);
         }
 
-        back.Write("sectors", _image.Image.LengthBytes >> BlockProtocol.SectorShift);
+        back.Write("sectors", _image.Sectors);
         back.Write("sector-size", _image.SectorBytes);
         back.Write("physical-sector-size", Math.Max(_image.SectorBytes, _image.PhysicalSectorBytes));
         back.Write("info", (_isCdrom ? BlockProtocol.InfoCdrom : 0) | (_isReadOnly ? BlockProtocol.InfoReadOnly : 0));
@@ -85,7 +85,7 @@ internal sealed class BlockDevice : IPvDevice
     {
         // Where nothing is said x86 guests use the 32-bit form, as they have since QEMU serves them.
         var abi = front.Read("protocol") is null or "x86_32-abi" ? BlockAbi.Bits32 : BlockAbi.Bits64;
-        var options = new BlockQueueOptions(_image.Image, _image.Plane, _host.Ports.Grants, _host.Guest, abi, front.ReadFlag("feature-persistent"), _image.SectorBytes, _isReadOnly, _canDiscard, ReportError, text => Broken?.Invoke(text));
+        var options = new BlockQueueOptions(_image.Image, _image.Sectors, _image.Plane, _host.Ports.Grants, _host.Guest, abi, front.ReadFlag("feature-persistent"), _image.SectorBytes, _isReadOnly, _canDiscard, ReportError, text => Broken?.Invoke(text));
         var queues = front.ReadNumber("multi-queue-num-queues", 1, MaxQueues);
         try
         {

@@ -10,10 +10,11 @@ using XenDM.PvBackends.Rings;
 namespace XenDM.PvBackends.Block;
 
 /// <summary>What a queue needs to know of its disk and its guest.</summary>
+/// <param name="Sectors">Of 512 bytes.</param>
 /// <param name="SectorBytes">What requests are multiples of.</param>
 /// <param name="ReportError">The host failed: write or not, errno. Called on the data plane.</param>
 /// <param name="Broken">The guest's ring makes no sense; called on the data plane.</param>
-internal sealed record BlockQueueOptions(IBlockBackend Image, IDataPlane Plane, IGrants Grants, int Guest, BlockAbi Abi, bool IsPersistent, int SectorBytes, bool IsReadOnly, bool CanDiscard, Action<bool, int> ReportError, Action<string> Broken);
+internal sealed record BlockQueueOptions(IBlockBackend Image, long Sectors, IDataPlane Plane, IGrants Grants, int Guest, BlockAbi Abi, bool IsPersistent, int SectorBytes, bool IsReadOnly, bool CanDiscard, Action<bool, int> ReportError, Action<string> Broken);
 
 /// <summary>
 /// One ring of a PV disk (xen/public/io/blkif.h): takes requests, checks them, gives them to the image in as few pieces as they make, and answers in
@@ -57,7 +58,7 @@ internal sealed class BlockQueue : IDisposable
         _pages = pages;
         _ring = new BackRing(pages, options.Abi.Slot);
         if (options.IsPersistent) _persistent = new PersistentGrants(options.Grants, options.Guest);
-        _sectors = (ulong)options.Image.LengthBytes >> BlockProtocol.SectorShift;
+        _sectors = (ulong)options.Sectors;
         _work = Work;
         _push = Push;
     }

@@ -22,6 +22,9 @@ public sealed class PvImage(IBlockBackend image, IDataPlane plane, bool isOwned)
     /// <summary>512, or 4096 for a disk that takes nothing smaller.</summary>
     public int SectorBytes { get; init; } = 512;
 
+    /// <summary>Sectors of 512 bytes that the guest may use: whole ones of the disk's own.</summary>
+    public long Sectors => image.LengthBytes / SectorBytes * (SectorBytes / BlockProtocol.SectorBytes);
+
     public void Dispose()
     {
         if (!isOwned) return;

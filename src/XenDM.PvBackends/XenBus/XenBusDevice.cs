@@ -70,8 +70,16 @@ public sealed class XenBusDevice : IDisposable
         if (back.Read("frontend") is not { } front || !back.ReadFlag("online") || back.ReadState() == XenbusState.Unknown) return null;
         if (!front.StartsWith($"/local/domain/{bus.Guest}/", StringComparison.Ordinal)) return null;
         var device = new XenBusDevice(bus, kind, id, back, new StoreFolder(bus.Ports.Store, front));
-        device._watch = bus.Ports.Store.Watch($"{front}/state", _ => device.StepSafely());
-        return device;
+        try
+        {
+            device._watch = bus.Ports.Store.Watch($"{front}/state", _ => device.StepSafely());
+            return device;
+        }
+        catch (StoreException)
+        {
+            device.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Waits until nothing is in flight.</summary>

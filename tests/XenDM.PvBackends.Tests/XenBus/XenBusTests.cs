@@ -379,6 +379,22 @@ public sealed class XenBusTests : IDisposable
     }
 
     [Fact]
+    public void ADeviceThatCannotBeWatchedIsNotKept()
+    {
+        var plane = new ThreadPlane();
+        _machine.Files["/images/1"] = _ => new PvImage(new FakeDisk(plane.Loop, 4096), plane, isOwned: true);
+        Store.Refused[$"/local/domain/5/device/vbd/{Id}/state"] = "EACCES";
+        Store.Write($"/local/domain/0/backend/qdisk/5/{Id}/params", "aio:/images/1");
+        Store.Write(Back("frontend"), $"/local/domain/5/device/vbd/{Id}");
+        Store.Write(Back("online"), "1");
+        Store.Write(Back("state"), "1");
+        _machine.Loop.RunPosted(1000);
+        Assert.Empty(_machine.Bus.Devices);
+        Assert.NotEmpty(_machine.Opened);
+        Assert.True(plane.IsDisposed);
+    }
+
+    [Fact]
     public void ARingThatWasUsedByAnotherProcessGoesOn()
     {
         var (disk, front) = _machine.AddDisk(FrontPatterns.Get("gplpv-64"));
