@@ -76,7 +76,7 @@ public abstract class NetBackend : INetBackend
         }
     }
 
-    protected INetFrontend? Frontend { get; private set; }
+    public INetFrontend? Frontend { get; private set; }
 
     protected bool IsDisposed { get; private set; }
 

@@ -82,6 +82,9 @@ public interface INetBackend : IDisposable
     /// <summary>What the front end takes undone; nothing from the start.</summary>
     NetOffloads ReceiveOffloads { get; set; }
 
+    /// <summary>The device that is connected now.</summary>
+    INetFrontend? Frontend { get; }
+
     /// <summary>Connects the front end, or none: frames that come meanwhile are lost, as on a cable that ends in the air.</summary>
     void Attach(INetFrontend? frontend);
 

@@ -61,6 +61,9 @@ public sealed class BackRing
     /// <param name="ahead">How many to skip; fewer than <see cref="Waiting"/>.</param>
     public void Peek(int ahead, Span<byte> request) => _pages.Read(At(_taken + (uint)ahead), request);
 
+    /// <summary>Takes requests that <see cref="Peek"/> gave.</summary>
+    public void Skip(int count) => _taken += (uint)count;
+
     /// <summary>Asks for an event when the next request comes.</summary>
     /// <returns>True when one came already.</returns>
     public bool FinalCheck()
@@ -68,6 +71,15 @@ public sealed class BackRing
         _pages.WriteIndex(AtRequestEvent, _taken + 1);
         Interlocked.MemoryBarrier();
         return Waiting != 0;
+    }
+
+    /// <summary>Asks for an event when there are more than a number of requests: what is there is only a part of something.</summary>
+    /// <returns>True when there are more already.</returns>
+    public bool WantEventBehind(int waiting)
+    {
+        _pages.WriteIndex(AtRequestEvent, _taken + (uint)waiting + 1);
+        Interlocked.MemoryBarrier();
+        return Waiting != waiting;
     }
 
     /// <summary>Puts a response into the next slot; the guest does not see it before <see cref="Push"/>. One for each request at most.</summary>

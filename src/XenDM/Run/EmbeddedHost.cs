@@ -20,6 +20,7 @@ using XenDM.Machines.Firmware;
 using XenDM.Monitor;
 using XenDM.Monitor.Gdb;
 using XenDM.PvBackends.Block;
+using XenDM.PvBackends.Net;
 using XenDM.PvBackends.XenBus;
 
 namespace XenDM.Run;
@@ -107,7 +108,8 @@ internal sealed class EmbeddedHost : IDisposable
         {
             var ports = xen.CreatePorts(_loop);
             var images = new PvImages(_drives, _loop, options.Icount);
-            _machine.PvDevices = new XenBus(ports, xen.DomainId, 0, [new BlockKind(new BlockHost(ports, xen.DomainId, images, _loop, _machine))], _loop, log);
+            IPvKind[] kinds = [new BlockKind(new BlockHost(ports, xen.DomainId, images, _loop, _machine)), new NetKind("vif", ports, xen.DomainId, new EmbeddedNets(options.Nets, _netdevs, _loop))];
+            _machine.PvDevices = new XenBus(ports, xen.DomainId, 0, kinds, _loop, log);
         }
 
         var target = new MonitorTarget(board, _chardevs, _loop, _ => Quit(0)) { Machine = _machine };
@@ -181,11 +183,16 @@ internal sealed class EmbeddedHost : IDisposable
         var devices = new List<PvDeviceNodes>();
         foreach (var drive in _options.Drives)
             if (drive.HasPvTwin) devices.Add(PvDeviceNodes.Disk(devices.Count, drive.File!, drive.Format, drive.ReadOnly));
+        for (var n = 0; n < _options.Nets.Count; n++)
+            if (_options.Nets[n].IsPv) devices.Add(PvDeviceNodes.Nic(n, _options.Nets[n].Mac.ToString()));
         return devices;
     }
 
+    /// <param name="id">Of an emulated drive or NIC.</param>
     private bool HasPvTwin(string id)
     {
+        foreach (var net in _options.Nets)
+            if (net.IsPv && net.Nic?.Get("id") == id) return true;
         foreach (var drive in _options.Drives)
             if (drive.HasPvTwin && drive.Id == id) return true;
         return false;

@@ -33,6 +33,15 @@ public sealed record PvDeviceNodes(string Kind, string BackendKind, int Id, IRea
         store.Write($"{back}/state", Initialising);
     }
 
+    /// <summary>A NIC.</summary>
+    /// <param name="number">Its handle.</param>
+    /// <param name="mac">As text with colons.</param>
+    public static PvDeviceNodes Nic(int number, string mac)
+    {
+        (string, string)[] both = [("handle", number.ToString(CultureInfo.InvariantCulture)), ("mac", mac)];
+        return new PvDeviceNodes("vif", "vif", number, both, [.. both, ("type", "vif"), ("hotplug-status", "")]);
+    }
+
     /// <summary>A disk xvda, xvdb, ... whose image the device model opens.</summary>
     /// <param name="number">0 to 15.</param>
     /// <param name="path">Of the image.</param>

@@ -1,0 +1,161 @@
+using System;
+using System.Collections.Generic;
+using XenDM.Core.Backends;
+using XenDM.Core.Hypervisor;
+using XenDM.PvBackends.XenBus;
+
+namespace XenDM.PvBackends.Net;
+
+/// <summary>PV NICs whose frames this process moves.</summary>
+/// <param name="name">qnic beside a host's own backend for vif; vif where there is none.</param>
+public sealed class NetKind(string name, XenPorts ports, int guest, IPvNets nets) : IPvKind
+{
+    public string Name => name;
+
+    public IPvDevice Create(string id, StoreFolder back) => new NetDevice(ports, guest, nets.Open(id, back));
+}
+
+/// <summary>A PV NIC: its features, its queues, its net (xen/public/io/netif.h).</summary>
+internal sealed class NetDevice : IPvDevice, INetFrontend
+{
+    private const int MaxQueues = 4;
+    private const int MaxPort = 1 << 17;
+
+    private readonly XenPorts _ports;
+    private readonly int _guest;
+    private readonly PvNet _net;
+    private readonly MulticastFilter _multicast = new();
+    private readonly List<NetQueue> _queues = [];
+
+    public NetDevice(XenPorts ports, int guest, PvNet net)
+    {
+        _ports = ports;
+        _guest = guest;
+        _net = net;
+    }
+
+    public Action<string>? Broken { get; set; }
+
+    public IBlockBackend? Image => null;
+
+    public NetCounters Counters { get; } = new();
+
+    public void Offer(StoreFolder back)
+    {
+        back.Write("feature-rx-copy", 1);
+        back.Write("feature-rx-flip", 0);
+        back.Write("feature-sg", 1);
+        back.Write("feature-gso-tcpv4", 1);
+        back.Write("feature-gso-tcpv6", 1);
+        back.Write("feature-ipv6-csum-offload", 1);
+        back.Write("feature-split-event-channels", 1);
+        back.Write("feature-multicast-control", 1);
+        back.Write("feature-dynamic-multicast-control", 1);
+        back.Write("multi-queue-max-queues", MaxQueues);
+    }
+
+    public void Connect(StoreFolder front, StoreFolder back)
+    {
+        if (!front.ReadFlag("request-rx-copy")) throw new PvException("the front end wants pages flipped, which no backend does any more: request-rx-copy is missing");
+        var takesPieces = front.ReadFlag("feature-sg");
+        _multicast.Clear();
+        _multicast.IsOn = front.ReadFlag("request-multicast-control");
+        var options = new NetQueueOptions(_net.Net, _net.Plane.Loop, _ports.Grants, _guest, takesPieces, _multicast, Counters, text => Broken?.Invoke(text));
+        var queues = front.ReadNumber("multi-queue-num-queues", 1, MaxQueues);
+        try
+        {
+            for (var n = 0; n < (queues ?? 1); n++) AddQueue(options, queues is null ? front : new StoreFolder(front.Store, $"{front.Path}/queue-{n}"));
+        }
+        catch (PvException)
+        {
+            Disconnect();
+            throw;
+        }
+
+        var offloads = Offloads(front, takesPieces);
+        _net.Plane.Run(() => _net.Attach(this, offloads));
+    }
+
+    public void Disconnect()
+    {
+        if (_queues.Count == 0) return;
+        _net.Plane.Run(() =>
+        {
+            foreach (var queue in _queues) queue.Stop();
+            _net.Release();
+        });
+        foreach (var queue in _queues) queue.Dispose();
+        _queues.Clear();
+    }
+
+    public void Drain()
+    {
+    }
+
+    public void Dispose()
+    {
+        Disconnect();
+        _net.Dispose();
+    }
+
+    bool INetFrontend.Receive(in NetFrame frame, ReadOnlySpan<byte> bytes)
+    {
+        if (bytes.Length < NetProtocol.EthernetHeader || !_multicast.Takes(bytes)) return true;
+        return _queues[_queues.Count == 1 ? 0 : Flow(bytes) % _queues.Count].Receive(frame, bytes);
+    }
+
+    void INetFrontend.SendReady()
+    {
+        foreach (var queue in _queues) queue.SendReady();
+    }
+
+    void INetFrontend.LinkChanged(bool up)
+    {
+    }
+
+    /// <summary>What the front end takes undone. Checksums of both kinds or none: the net does not tell them apart.</summary>
+    private static NetOffloads Offloads(StoreFolder front, bool takesPieces)
+    {
+        if (front.ReadFlag("feature-no-csum-offload") || !front.ReadFlag("feature-ipv6-csum-offload")) return NetOffloads.None;
+        var offloads = NetOffloads.Checksum;
+        if (takesPieces && front.ReadFlag("feature-gso-tcpv4")) offloads |= NetOffloads.Tcp4;
+        if (takesPieces && front.ReadFlag("feature-gso-tcpv6")) offloads |= NetOffloads.Tcp6;
+        return offloads;
+    }
+
+    /// <summary>A number that all frames of a connection share, so that they stay in order.</summary>
+    private static int Flow(ReadOnlySpan<byte> bytes)
+    {
+        if (!NetHeaders.TryParse(bytes, out var headers)) return 0;
+        var addresses = bytes[(headers.NetworkStart + (headers.IsIpv6 ? 8 : 12))..(headers.NetworkStart + (headers.IsIpv6 ? 40 : 20))];
+        var sum = 0u;
+        foreach (var b in addresses) sum = (sum * 31) + b;
+        foreach (var b in bytes.Slice(headers.TransportStart, 4)) sum = (sum * 31) + b;
+        return (int)((sum ^ (sum >> 16)) & 0xffff);
+    }
+
+    private void AddQueue(NetQueueOptions options, StoreFolder nodes)
+    {
+        var split = nodes.Read("event-channel") is null;
+        var txPort = nodes.RequireNumber(split ? "event-channel-tx" : "event-channel", 1, MaxPort);
+        var rxPort = split ? nodes.RequireNumber("event-channel-rx", 1, MaxPort) : txPort;
+        var tx = Map(nodes.RequireNumber("tx-ring-ref"));
+        IGrantMapping rx;
+        try
+        {
+            rx = Map(nodes.RequireNumber("rx-ring-ref"));
+        }
+        catch (PvException)
+        {
+            tx.Dispose();
+            throw;
+        }
+
+        var queue = new NetQueue(options, tx, rx);
+        _queues.Add(queue);
+        if (!queue.TryBind(_ports.Events, txPort, rxPort)) throw new PvException($"event channels {txPort} and {rxPort} are not offered");
+    }
+
+    private IGrantMapping Map(uint reference) =>
+        _ports.Grants.TryMap(_guest, [reference], writable: true) ?? throw new PvException($"its ring cannot be mapped: grant {reference}");
+}

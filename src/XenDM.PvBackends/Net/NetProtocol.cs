@@ -1,0 +1,45 @@
+namespace XenDM.PvBackends.Net;
+
+/// <summary>Numbers of xen/public/io/netif.h.</summary>
+internal static class NetProtocol
+{
+    /// <summary>Bytes of requests to send, and of the room that a ring has for each.</summary>
+    public const int TxSlot = 12;
+
+    /// <summary>Bytes of offers of room to receive into, and of the responses to them.</summary>
+    public const int RxSlot = 8;
+    public const int TxResponse = 4;
+
+    public const ushort TxChecksumBlank = 1;
+    public const ushort TxDataValidated = 2;
+    public const ushort TxMoreData = 4;
+    public const ushort TxExtra = 8;
+
+    public const ushort RxDataValidated = 1;
+    public const ushort RxChecksumBlank = 2;
+    public const ushort RxMoreData = 4;
+    public const ushort RxExtra = 8;
+
+    public const short Okay = 0;
+    public const short Error = -1;
+    public const short Null = 1;
+
+    public const byte ExtraSegmentation = 1;
+    public const byte ExtraMulticastAdd = 2;
+    public const byte ExtraMulticastRemove = 3;
+    public const byte ExtraHash = 4;
+    public const byte ExtraMore = 1;
+    public const byte SegmentationTcp4 = 1;
+    public const byte SegmentationTcp6 = 2;
+
+    /// <summary>Pieces of data of one packet. 18 is what every backend takes; Linux and Windows keep to it.</summary>
+    public const int MaxPieces = 18;
+
+    /// <summary>Extra infos of one packet: one of each type.</summary>
+    public const int MaxExtras = 4;
+
+    /// <summary>The field for a packet's length has 16 bits.</summary>
+    public const int MaxFrame = 65535;
+    public const int EthernetHeader = 14;
+    public const int PageBytes = 4096;
+}
