@@ -86,10 +86,12 @@ internal sealed class BlockDevice : IPvDevice
         // Where nothing is said x86 guests use the 32-bit form, as they have since QEMU serves them.
         var abi = front.Read("protocol") is null or "x86_32-abi" ? BlockAbi.Bits32 : BlockAbi.Bits64;
         var options = new BlockQueueOptions(_image.Image, _image.Sectors, _image.Plane, _host.Ports.Grants, _host.Guest, abi, front.ReadFlag("feature-persistent"), _image.SectorBytes, _isReadOnly, _canDiscard, ReportError, text => Broken?.Invoke(text));
-        var queues = front.ReadNumber("multi-queue-num-queues", 1, MaxQueues);
+
+        // A single queue's nodes stand beside the others, also where its number is given.
+        var queues = front.ReadNumber("multi-queue-num-queues", 1, MaxQueues) ?? 1;
         try
         {
-            for (var n = 0; n < (queues ?? 1); n++) AddQueue(options, front, queues is null ? front : new StoreFolder(front.Store, $"{front.Path}/queue-{n}"));
+            for (var n = 0; n < queues; n++) AddQueue(options, front, queues == 1 ? front : new StoreFolder(front.Store, $"{front.Path}/queue-{n}"));
         }
         catch (Exception e) when (e is PvException or StoreException)
         {

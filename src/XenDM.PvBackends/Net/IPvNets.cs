@@ -18,13 +18,12 @@ public sealed class PvNet(INetBackend net, IDataPlane plane, bool isOwned) : IDi
     public void Attach(INetFrontend frontend, NetOffloads offloads)
     {
         _twin = net.Frontend;
-        net.ReceiveOffloads = offloads;
         net.Attach(frontend);
+        net.ReceiveOffloads = offloads;
     }
 
     public void Release()
     {
-        net.ReceiveOffloads = NetOffloads.None;
         net.Attach(_twin);
         _twin = null;
     }

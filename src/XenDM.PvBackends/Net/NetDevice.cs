@@ -61,10 +61,12 @@ internal sealed class NetDevice : IPvDevice, INetFrontend
         _multicast.Clear();
         _multicast.IsOn = front.ReadFlag("request-multicast-control");
         var options = new NetQueueOptions(_net.Net, _net.Plane.Loop, _ports.Grants, _guest, takesPieces, _multicast, Counters, text => Broken?.Invoke(text));
-        var queues = front.ReadNumber("multi-queue-num-queues", 1, MaxQueues);
+
+        // A single queue's nodes stand beside the others, also where its number is given.
+        var queues = front.ReadNumber("multi-queue-num-queues", 1, MaxQueues) ?? 1;
         try
         {
-            for (var n = 0; n < (queues ?? 1); n++) AddQueue(options, queues is null ? front : new StoreFolder(front.Store, $"{front.Path}/queue-{n}"));
+            for (var n = 0; n < queues; n++) AddQueue(options, queues == 1 ? front : new StoreFolder(front.Store, $"{front.Path}/queue-{n}"));
         }
         catch (PvException)
         {
