@@ -71,6 +71,8 @@ public sealed class FakeNet : INetBackend
     /// <summary>Brings bytes that nobody keeps.</summary>
     public bool Bring(ReadOnlySpan<byte> bytes) => _frontend is null || _frontend.Receive(default, bytes);
 
+    public INetFrontend? Frontend => _frontend;
+
     public void Attach(INetFrontend? frontend) => _frontend = frontend;
 
     public bool Send(in NetFrame frame, ReadOnlySpan<byte> bytes)

@@ -60,7 +60,7 @@ internal sealed class NetDevice : IPvDevice, INetFrontend
         var takesPieces = front.ReadFlag("feature-sg");
         _multicast.Clear();
         _multicast.IsOn = front.ReadFlag("request-multicast-control");
-        var options = new NetQueueOptions(_net.Net, _net.Plane.Loop, _ports.Grants, _guest, takesPieces, _multicast, Counters, text => Broken?.Invoke(text));
+        var options = new NetQueueOptions(_net.Net, _net.Plane, _ports.Grants, _guest, takesPieces, _multicast, Counters, text => Broken?.Invoke(text));
 
         // A single queue's nodes stand beside the others, also where its number is given.
         var queues = front.ReadNumber("multi-queue-num-queues", 1, MaxQueues) ?? 1;

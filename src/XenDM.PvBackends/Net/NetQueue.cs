@@ -11,7 +11,7 @@ namespace XenDM.PvBackends.Net;
 /// <summary>What a queue needs to know of its NIC and its guest.</summary>
 /// <param name="TakesPieces">The front end takes a frame in several pieces (feature-sg).</param>
 /// <param name="Broken">The guest's ring makes no sense; called on the data plane.</param>
-internal sealed record NetQueueOptions(INetBackend Net, IEventLoop Loop, IGrants Grants, int Guest, bool TakesPieces, MulticastFilter Multicast, NetCounters Counters, Action<string> Broken);
+internal sealed record NetQueueOptions(INetBackend Net, IDataPlane Plane, IGrants Grants, int Guest, bool TakesPieces, MulticastFilter Multicast, NetCounters Counters, Action<string> Broken);
 
 /// <summary>Counters of one NIC.</summary>
 public sealed class NetCounters
@@ -105,8 +105,8 @@ internal sealed class NetQueue : IDisposable
     /// <returns>False when the guest does not offer them.</returns>
     public bool TryBind(IEventChannels events, uint txPort, uint rxPort)
     {
-        _txChannel = events.TryBind(_options.Guest, txPort, Kick);
-        _rxChannel = txPort == rxPort ? _txChannel : events.TryBind(_options.Guest, rxPort, Kick);
+        _txChannel = events.TryBind(_options.Guest, txPort, _options.Plane, Kick);
+        _rxChannel = txPort == rxPort ? _txChannel : events.TryBind(_options.Guest, rxPort, _options.Plane, Kick);
         if (_txChannel is null || _rxChannel is null) return false;
 
         // The first calls came before the channels were here to answer through.
@@ -117,7 +117,7 @@ internal sealed class NetQueue : IDisposable
     /// <summary>The guest may have put something into a ring. Any thread.</summary>
     public void Kick()
     {
-        if (Interlocked.Exchange(ref _kicked, 1) == 0) _options.Loop.Post(_work);
+        if (Interlocked.Exchange(ref _kicked, 1) == 0) _options.Plane.Loop.Post(_work);
     }
 
     /// <summary>Takes and gives no more.</summary>
@@ -440,7 +440,7 @@ internal sealed class NetQueue : IDisposable
     {
         if (_pushPosted) return;
         _pushPosted = true;
-        _options.Loop.Post(_push);
+        _options.Plane.Loop.Post(_push);
     }
 
     private void Push()
