@@ -23,10 +23,11 @@ internal static class RunCommand
           --kernel FILE           a Linux kernel, without a boot loader
             --initrd FILE         its initial ramdisk
             --append TEXT         its command line
-          --disk FILE[,readonly][,snapshot][,format=raw]
-                                  an IDE disk, up to four; with snapshot the guest's writes are forgotten at the end
+          --disk FILE[,readonly][,snapshot][,pv][,format=raw]
+                                  an IDE disk, up to four; with snapshot the guest's writes are forgotten at the end,
+                                  with pv the guest finds it as a PV disk too
           --cdrom FILE            a CD in the third IDE drive
-          --net TO[,model=e1000|rtl8139|none][,mac=ADDRESS][,pcap=FILE][,pv]
+          --net TO[,model=e1000|rtl8139|rtl8139c|none][,mac=ADDRESS][,pcap=FILE][,pv]
                                   a NIC whose cable leads to: user (NAT, with [,hostfwd=tcp::PORT-:PORT]... and what
                                   QEMU's user network takes), tap=INTERFACE, socket=listen:[HOST]:PORT,
                                   socket=connect:HOST:PORT, socket=mcast:ADDRESS:PORT, socket=unix:PATH; pcap writes a
