@@ -108,7 +108,7 @@ internal sealed class Host : IDisposable
 
         var machine = new Machine(_xen, _clock, on => _xen.Serving = on, _log);
         var platform = _options.MachineType != "pc";
-        var board = new Board(new BoardOptions(platform, !_options.NoAcpi, _options.Cpus, _options.MaxCpus, serial, bootOrder, kernel?.MakeChip(_xen.Memory)) { Nics = NicSpec.FromOptions(_options), Netdevs = _netdevs }, _xen, _clock, machine, machine, _log);
+        var board = new Board(new BoardOptions(platform, !_options.NoAcpi, _options.Cpus, _options.MaxCpus, serial, bootOrder, kernel?.MakeChip(_xen.Memory)) { Nics = NicSpec.FromOptions(_options), PvDevices = PvDeviceSpec.FromOptions(_options), Netdevs = _netdevs }, _xen, _clock, machine, machine, _log);
         AttachDrives(board, _drives);
         machine.Install(board, _drives);
         machine.Netdevs = _netdevs;

@@ -131,7 +131,7 @@ internal sealed class QTestHost : IDisposable
         AddFirmwareItems(config);
         KernelBoot.Open(_options, Hypervisor.Embedded.GuestRam.HoleStart)?.AddTo(config);
         var order = BootOrder(_options.BootOrderGiven ? _options.BootOrder : "cad");
-        var board = new Board(new BoardOptions(false, !_options.NoAcpi, _options.Cpus, _options.MaxCpus, serial, order, config, PowerButton: PressPowerButton, Display: MakeDisplay()) { Shadow = _hypervisor.SetShadow, Nics = NicSpec.FromOptions(_options), Netdevs = _netdevs },
+        var board = new Board(new BoardOptions(false, !_options.NoAcpi, _options.Cpus, _options.MaxCpus, serial, order, config, PowerButton: PressPowerButton, Display: MakeDisplay()) { Shadow = _hypervisor.SetShadow, Nics = NicSpec.FromOptions(_options), PvDevices = PvDeviceSpec.FromOptions(_options), Netdevs = _netdevs },
             _hypervisor, _clock, machine, machine, _log);
         Host.AttachDrives(board, _drives);
         machine.Install(board, _drives);

@@ -46,6 +46,9 @@ internal sealed record BoardOptions(bool XenPlatform, bool Acpi, int OnlineCpus,
     /// <summary>The emulated NICs, in the order of their slots.</summary>
     public IReadOnlyList<NicSpec> Nics { get; init; } = [];
 
+    /// <summary>Placeholders for PV drivers, in the order of their slots.</summary>
+    public IReadOnlyList<PvDeviceSpec> PvDevices { get; init; } = [];
+
     /// <summary>What the NICs' cables lead to.</summary>
     public NetdevTable? Netdevs { get; init; }
 
@@ -110,7 +113,12 @@ internal sealed class Board : IIrqSink, IUnplug
             AddPci(Vga, Pci.FirstFreeDevice(), 0);
         }
 
-        foreach (var spec in options.Nics) AddNic(spec, options, ram, clock);
+        AddPvDevices(options, ram);
+        foreach (var spec in options.Nics)
+        {
+            AddNic(spec, options, ram, clock);
+            AddPvDevices(options, ram);
+        }
 
         AddIsa(control, clock, ram, options);
         if (options.KernelFiles is { } kernel)
@@ -233,6 +241,19 @@ internal sealed class Board : IIrqSink, IUnplug
         };
         AddPci(nic, slot, 0);
         _nics.Add(nic);
+    }
+
+    /// <summary>Those that stand on the command line between the NICs that are there and the next one.</summary>
+    /// <exception cref="UsageException">There is no place for one.</exception>
+    private void AddPvDevices(BoardOptions options, IGuestMemory ram)
+    {
+        foreach (var spec in options.PvDevices)
+        {
+            if (spec.NicsBefore != _nics.Count) continue;
+            var slot = Pci.FirstFreeDevice();
+            if (slot < 0) throw new UsageException("-device", $"{PvDeviceSpec.Driver}: all PCI slots are taken");
+            AddPci(new XenPvDevice(spec.Id, spec.Vendor, spec.Device, spec.Revision, spec.Bytes, ram), slot, 0);
+        }
     }
 
     private void AddPci(PciFunction function, int device, int number)

@@ -25,11 +25,12 @@ internal static class Catalogue
         foreach (var device in options.Devices)
         {
             var driver = device.Require("driver");
-            if (driver is not ("ide-cd" or "ide-hd" or "VGA") && !NicSpec.IsModel(driver)) throw new UsageException(device.Option, $"the model '{driver}' is not built; known are ide-cd, ide-hd, VGA, {string.Join(", ", NicSpec.Models)}");
+            if (driver is not ("ide-cd" or "ide-hd" or "VGA" or PvDeviceSpec.Driver) && !NicSpec.IsModel(driver)) throw new UsageException(device.Option, $"the model '{driver}' is not built; known are ide-cd, ide-hd, VGA, {PvDeviceSpec.Driver}, {string.Join(", ", NicSpec.Models)}");
             if (driver == "VGA" && !displays) throw new UsageException(device.Option, "displays of guests on Xen (VGA) are not built yet; say vga=\"none\"");
         }
 
         DisplaySpec.FromOptions(options);
+        PvDeviceSpec.FromOptions(options);
         if (options.Usb) throw new UsageException("-usb", "USB is not built");
         if (options.UsbDevices.Count > 0) throw new UsageException("-usbdevice", "USB is not built");
         NetdevOptions.Dumps(options, NetdevOptions.FromOptions(options));

@@ -79,6 +79,31 @@ public class BoardTests
     }
 
     [Fact]
+    public void PvDevicesTakeTheirSlotsInTheOrderOfTheCommandLine()
+    {
+        var options = new QemuOptions();
+        foreach (var text in new[] { "xen-pvdevice,device-id=0xc000", "e1000,rombar=0", "xen-pvdevice,device-id=2,vendor-id=0x5854,revision=3,size=65536", "rtl8139,rombar=0" })
+            options.Devices.Add(OptionList.Parse("-device", text, "driver"));
+        var board = Make(new BoardOptions(true, true, 1, 1, [], "cda", null) { Nics = NicSpec.FromOptions(options), PvDevices = PvDeviceSpec.FromOptions(options) });
+        Assert.Equal(0xc000_5853u, Config(board, 3, 0));
+        Assert.Equal(0x100e_8086u, Config(board, 4, 0));
+        Assert.Equal(0x0002_5854u, Config(board, 5, 0));
+        Assert.Equal(0x8139_10ecu, Config(board, 6, 0));
+    }
+
+    [Theory]
+    [InlineData("xen-pvdevice", "device-id")]
+    [InlineData("xen-pvdevice,device-id=1,size=5000", "power of two")]
+    [InlineData("xen-pvdevice,device-id=0x10000", "device-id")]
+    [InlineData("xen-pvdevice,device-id=1,x=1", "'x'")]
+    public void PvDevicesThatMakeNoSenseAreRefused(string text, string says)
+    {
+        var options = new QemuOptions();
+        options.Devices.Add(OptionList.Parse("-device", text, "driver"));
+        Assert.Contains(says, Assert.Throws<UsageException>(() => PvDeviceSpec.FromOptions(options)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void NicsTakeTheFirstFreeSlotsAndUnplugTakesThemAway()
     {
         NicSpec[] nics =
