@@ -14,6 +14,7 @@ using XenDM.Interop.Libc;
 using XenDM.Machines;
 using XenDM.Monitor;
 using XenDM.PvBackends.Block;
+using XenDM.PvBackends.Console;
 using XenDM.PvBackends.Input;
 using XenDM.PvBackends.XenBus;
 
@@ -165,7 +166,8 @@ internal sealed class Host : IDisposable
 
         _ports = new XenBackendPorts(_loop, _log);
         var disks = new BlockKind(new BlockHost(_ports.Ports, _options.DomainId, new PvImages(_drives!, _loop, isRepeatable: false), _loop, events));
-        _pvDevices = new XenBus(_ports.Ports, _options.DomainId, _ports.OwnDomain, [disks, new KeyboardKind(_ports.Ports, _options.DomainId)], _loop, _log);
+        var consoles = new ConsoleKind(_ports.Ports, _options.DomainId, new PvLines(_chardevs), _loop);
+        _pvDevices = new XenBus(_ports.Ports, _options.DomainId, _ports.OwnDomain, [disks, new KeyboardKind(_ports.Ports, _options.DomainId), consoles], _loop, _log);
         return _pvDevices;
     }
 

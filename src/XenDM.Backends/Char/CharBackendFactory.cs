@@ -95,6 +95,13 @@ public sealed class CharBackendFactory
         throw new CharOpenException($"-serial {spec}: not known; known are none, null, pty, stdio, file:, pipe:, unix:, tcp:, telnet:, chardev: and /dev/...");
     }
 
+    /// <summary>Ends a backend and forgets it; its label is free again.</summary>
+    public void Close(CharBackend backend)
+    {
+        if (_byLabel.GetValueOrDefault(backend.Label) == backend) _byLabel.Remove(backend.Label);
+        backend.Dispose();
+    }
+
     private void CheckNew(string label)
     {
         if (_byLabel.ContainsKey(label)) throw new CharOpenException($"-chardev: id={label} is given twice");

@@ -35,6 +35,9 @@ public interface IPvKind
     /// <summary>The folder under <c>backend/</c>.</summary>
     string Name { get; }
 
+    /// <summary>The device is this process's to serve, not another backend's that looks at the same folder.</summary>
+    bool Serves(StoreFolder front, StoreFolder back) => true;
+
     /// <param name="id">Its number in xenstore, e.g. 51712.</param>
     /// <param name="back">What the toolstack wrote is there.</param>
     /// <exception cref="PvException">It cannot be served.</exception>

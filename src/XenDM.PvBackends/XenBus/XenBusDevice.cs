@@ -64,12 +64,14 @@ public sealed class XenBusDevice : IDisposable
     /// <summary>What serves it; null when it could not be made.</summary>
     public IPvDevice? Device => _device;
 
-    /// <summary>Null when the toolstack is not done with its nodes yet, or takes the device away already.</summary>
+    /// <summary>Null when the toolstack is not done with its nodes yet, or takes the device away already, or it is another backend's.</summary>
     internal static XenBusDevice? TryMake(XenBus bus, IPvKind kind, string id, StoreFolder back)
     {
         if (back.Read("frontend") is not { } front || !back.ReadFlag("online") || back.ReadState() == XenbusState.Unknown) return null;
         if (!front.StartsWith($"/local/domain/{bus.Guest}/", StringComparison.Ordinal)) return null;
-        var device = new XenBusDevice(bus, kind, id, back, new StoreFolder(bus.Ports.Store, front));
+        var frontFolder = new StoreFolder(bus.Ports.Store, front);
+        if (!kind.Serves(frontFolder, back)) return null;
+        var device = new XenBusDevice(bus, kind, id, back, frontFolder);
         try
         {
             device._watch = bus.Ports.Store.Watch($"{front}/state", _ => device.StepSafely());

@@ -20,6 +20,7 @@ using XenDM.Machines.Firmware;
 using XenDM.Monitor;
 using XenDM.Monitor.Gdb;
 using XenDM.PvBackends.Block;
+using XenDM.PvBackends.Console;
 using XenDM.PvBackends.Net;
 using XenDM.PvBackends.XenBus;
 
@@ -30,6 +31,8 @@ internal sealed class EmbeddedHost : IDisposable
 {
     /// <summary>What the guest is called where it asks a hypervisor; the same in every run.</summary>
     private static readonly Guid s_uuid = new("5e0ad3a1-7c3b-4d7e-9d51-0e2f6a1b9c47");
+
+    private const string FirstConsole = "console";
 
     private readonly RunOptions _options;
     private readonly ProcessLog _log;
@@ -76,11 +79,14 @@ internal sealed class EmbeddedHost : IDisposable
             serial.Add(backend);
         }
 
-        if (options.Console is { } console && OpenLine("--console", "console", console) is { } first)
+        if (options.Console is { } console && OpenLine("--console", FirstConsole, console) is { } first)
         {
             _resources.Push(first);
             _embedded.Xen!.AttachConsole(first);
         }
+
+        for (var n = 0; n < options.MoreConsoles.Count; n++)
+            if (OpenLine("--console", ConsoleLabel(n + 1), options.MoreConsoles[n]) is { } line) _resources.Push(line);
 
         _drives = new DriveTable(options.Drives, _loop, log);
         _netdevs = NetdevTable.Open(board, _loop, log);
@@ -108,7 +114,7 @@ internal sealed class EmbeddedHost : IDisposable
         {
             var ports = xen.CreatePorts(_loop);
             var images = new PvImages(_drives, _loop, options.Icount);
-            IPvKind[] kinds = [new BlockKind(new BlockHost(ports, xen.DomainId, images, _loop, _machine)), new NetKind("vif", ports, xen.DomainId, new EmbeddedNets(options.Nets, _netdevs, _loop))];
+            IPvKind[] kinds = [new BlockKind(new BlockHost(ports, xen.DomainId, images, _loop, _machine)), new NetKind("vif", ports, xen.DomainId, new EmbeddedNets(options.Nets, _netdevs, _loop)), new ConsoleKind(ports, xen.DomainId, new PvLines(_chardevs), _loop)];
             _machine.PvDevices = new XenBus(ports, xen.DomainId, 0, kinds, _loop, log);
         }
 
@@ -185,8 +191,12 @@ internal sealed class EmbeddedHost : IDisposable
             if (drive.HasPvTwin) devices.Add(PvDeviceNodes.Disk(devices.Count, drive.File!, drive.Format, drive.ReadOnly));
         for (var n = 0; n < _options.Nets.Count; n++)
             if (_options.Nets[n].IsPv) devices.Add(PvDeviceNodes.Nic(n, _options.Nets[n].Mac.ToString()));
+        for (var n = 0; n < _options.MoreConsoles.Count; n++)
+            if (_options.MoreConsoles[n] != "none") devices.Add(PvDeviceNodes.Console(n + 1, $"chardev:{ConsoleLabel(n + 1)}"));
         return devices;
     }
+
+    private static string ConsoleLabel(int number) => $"{FirstConsole}{number}";
 
     /// <param name="id">Of an emulated drive or NIC.</param>
     private bool HasPvTwin(string id)

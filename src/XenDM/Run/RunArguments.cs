@@ -35,7 +35,7 @@ internal static class RunArguments
     private static readonly Option<string[]> s_serial = new("--serial");
     private static readonly Option<string?> s_display = new("--display");
     private static readonly Option<string?> s_vga = new("--vga");
-    private static readonly Option<string?> s_console = new("--console");
+    private static readonly Option<string[]> s_console = new("--console");
     private static readonly Option<bool> s_noXen = Flag("--no-xen");
     private static readonly Option<bool> s_noReboot = Flag("--no-reboot");
     private static readonly Option<string?> s_monitor = new("--monitor");
@@ -84,7 +84,8 @@ internal static class RunArguments
         var display = Display(parsed.GetValue(s_display));
         var (order, menu) = Boot(parsed.GetValue(s_boot));
         var icount = Clock(parsed.GetValue(s_clock));
-        var console = parsed.GetValue(s_console) is { } to ? Line("--console", to) : null;
+        var consoles = Consoles(parsed.GetValue(s_console) ?? []);
+        var console = consoles.Count > 0 ? consoles[0] : null;
         if (console is not null && IsGiven(parsed, s_noXen)) throw new UsageException("--console", "is Xen's, which --no-xen hides");
         var options = new RunOptions
         {
@@ -100,8 +101,9 @@ internal static class RunArguments
             VgaRom = FirmwareFiles.VgaRom(),
             BootOrder = order,
             BootMenu = menu,
-            Serials = Serials(parsed.GetValue(s_serial) ?? [], display != RunDisplay.None || console == "stdio"),
+            Serials = Serials(parsed.GetValue(s_serial) ?? [], display != RunDisplay.None || consoles.Contains("stdio")),
             Console = console == "none" ? null : console,
+            MoreConsoles = consoles.Count > 1 ? consoles[1..] : [],
             Display = display,
             HasVga = Vga(parsed.GetValue(s_vga), display),
             HasXen = !IsGiven(parsed, s_noXen),
@@ -324,6 +326,15 @@ internal static class RunArguments
         return (order.Length > 0 ? order : all, menu);
     }
 
+    /// <summary>The first is the domain's own, the others are devices.</summary>
+    private static List<string> Consoles(string[] texts)
+    {
+        if (texts.Length > RunOptions.MaxConsoles) throw new UsageException("--console", $"there are {RunOptions.MaxConsoles} PV consoles");
+        var consoles = new List<string>();
+        foreach (var text in texts) consoles.Add(Line("--console", text));
+        return consoles;
+    }
+
     private static List<string> Serials(string[] texts, bool terminalIsTaken)
     {
         if (texts.Length > RunOptions.MaxSerials) throw new UsageException("--serial", $"there are {RunOptions.MaxSerials} serial ports");
@@ -438,8 +449,9 @@ internal static class RunArguments
     private static void CheckStandardInput(RunOptions options)
     {
         var user = options.Display == RunDisplay.Text ? "--display text" : null;
-        if (options.Console == "stdio")
+        foreach (var console in (IEnumerable<string?>)[options.Console, .. options.MoreConsoles])
         {
+            if (console != "stdio") continue;
             if (user is not null) throw new UsageException("--console", $"stdio is taken by {user}; give --console pty, or file:PATH");
             user = "--console stdio";
         }

@@ -47,7 +47,7 @@ internal static class RunCommand
         Where its lines lead:
           --serial TO             COM1, and when given again COM2 to COM4: stdio [default], pty, null, none (no such
                                   port), file:PATH, pipe:PATH, unix:PATH[,client], tcp:HOST:PORT[,client], /dev/...
-          --console TO            the PV console, hvc0 in Linux: as --serial [none]
+          --console TO            the PV console, hvc0 in Linux, and when given again hvc1 to hvc7: as --serial [none]
           --display none|text     nothing [default], or the text screen in this terminal; Ctrl-A there opens a menu
           --vga std|none          the display adapter [std]
           --monitor stdio|PATH    the human monitor, here or at a Unix socket

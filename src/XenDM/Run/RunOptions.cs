@@ -49,6 +49,9 @@ internal sealed record RunOptions
     public const int MaxCpus = 32;
     public const int MaxSerials = 4;
 
+    /// <summary>PV consoles; Linux has names for 16.</summary>
+    public const int MaxConsoles = 8;
+
     public int MemoryMiB { get; init; } = 512;
 
     /// <summary>1 to <see cref="MaxCpus"/>.</summary>
@@ -121,6 +124,9 @@ internal sealed record RunOptions
 
     /// <summary>The PV console, in the words that serial ports have too; null for none.</summary>
     public string? Console { get; init; }
+
+    /// <summary>PV consoles behind the first, from hvc1 on; <c>none</c> leaves a number out.</summary>
+    public IReadOnlyList<string> MoreConsoles { get; init; } = [];
 
     /// <summary>The guest finds Xen, with all that its PV drivers ask for.</summary>
     public bool HasXen { get; init; } = true;

@@ -79,6 +79,16 @@ public sealed class RunArgumentsTests : IDisposable
     }
 
     [Fact]
+    public void FurtherConsoles_AreDevices()
+    {
+        var options = Parse("--firmware", _disk, "--console", "none", "--console", "null", "--console", "none", "--console", "stdio");
+        Assert.Null(options.Console);
+        Assert.Equal(["null", "none", "stdio"], options.MoreConsoles);
+        Assert.Equal("null", options.Serials[0]);
+        Assert.Empty(Parse("--firmware", _disk, "--console", "pty").MoreConsoles);
+    }
+
+    [Fact]
     public void TheTerminalGoesToThePvConsoleWhereItIsAskedFor()
     {
         var options = Parse("--firmware", _disk, "--console", "stdio");
@@ -122,6 +132,9 @@ public sealed class RunArgumentsTests : IDisposable
     [InlineData("--console carrier-pigeon", "--console", "pty")]
     [InlineData("--console stdio --serial stdio", "--serial", "taken")]
     [InlineData("--console stdio --no-xen", "--console", "hides")]
+    [InlineData("--console stdio --console stdio", "--console", "taken")]
+    [InlineData("--console null --console telepathy", "--console", "pty")]
+    [InlineData("--console null --console null --console null --console null --console null --console null --console null --console null --console null", "--console", "8")]
     [InlineData("--display sdl", "--display", "text")]
     [InlineData("--display text --vga none", "--vga", "screen")]
     [InlineData("--seed 1", "--seed", "icount")]

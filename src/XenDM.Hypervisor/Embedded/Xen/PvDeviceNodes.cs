@@ -53,4 +53,14 @@ public sealed record PvDeviceNodes(string Kind, string BackendKind, int Id, IRea
             [("virtual-device", id.ToString(CultureInfo.InvariantCulture)), ("device-type", "disk")],
             [("params", $"{(format == "raw" ? "aio" : format)}:{path}"), ("dev", $"xvd{(char)('a' + number)}"), ("type", "qdisk"), ("mode", readOnly ? "r" : "w"), ("device-type", "disk"), ("removable", "0"), ("bootable", "1"), ("discard-enable", "1")]);
     }
+
+    /// <summary>A console behind the first, which the device model serves. libxl writes what concerns the backend into the front end's folder.</summary>
+    /// <param name="number">1 on.</param>
+    /// <param name="output">The line, e.g. <c>chardev:ID</c>.</param>
+    public static PvDeviceNodes Console(int number, string output)
+    {
+        const string heldBytes = "1048576";
+        return new PvDeviceNodes("console", "console", number,
+            [("limit", heldBytes), ("type", "ioemu"), ("output", output), ("tty", ""), ("protocol", "vt100")], [("protocol", "vt100")]);
+    }
 }
