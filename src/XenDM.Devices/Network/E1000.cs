@@ -262,7 +262,8 @@ public sealed class E1000 : PciFunction, INetFrontend
 
     protected override void OnDetached()
     {
-        _backend?.Attach(null);
+        // A PV device may have the cable by now.
+        if (_backend?.Frontend == this) _backend.Attach(null);
         _transmit.Stop();
         _receive.Stop();
         _phy.Stop();

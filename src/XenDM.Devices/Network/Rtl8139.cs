@@ -239,7 +239,8 @@ public sealed class Rtl8139 : PciFunction, INetFrontend
 
     protected override void OnDetached()
     {
-        _backend?.Attach(null);
+        // A PV device may have the cable by now.
+        if (_backend?.Frontend == this) _backend.Attach(null);
         _transmit.Stop();
         _receive.Stop();
         _timer.Cancel();

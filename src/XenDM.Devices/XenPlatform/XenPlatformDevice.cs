@@ -23,11 +23,20 @@ public interface IUnplug
     void UnplugNvme();
 }
 
+/// <summary>Drivers that must not take over; as xen/docs/misc/hvm-emulated-unplug.pandoc has it.</summary>
+public interface IDriverBlacklist
+{
+    /// <summary>Called while the guest waits for its port write.</summary>
+    /// <param name="product">The name that goes with a product number.</param>
+    /// <param name="build">What the driver says of itself.</param>
+    bool Contains(string product, uint build);
+}
+
 /// <summary>
 /// The Xen platform device at 00:02.0: 5853:0001, class ff80, revision 1, INTA (raised by Xen, never by this chip), BAR0 256 ports, BAR1
 /// 16 MiB of prefetchable address space for grant frames; and the fixed ports 0x10 to 0x1f with the unplug protocol. No DMA.
 /// Specification: xen/docs/misc/hvm-emulated-unplug.pandoc.
-/// Deviations: no driver is refused (there is no blacklist), so the magic is always 49d2.
+/// Deviations: none.
 /// </summary>
 public sealed class XenPlatformDevice : PciFunction
 {
@@ -36,6 +45,9 @@ public sealed class XenPlatformDevice : PciFunction
     private const uint IoBarBytes = 0x100;
     private const uint MemoryBarBytes = 16 << 20;
     private const ushort Magic = 0x49d2;
+
+    /// <summary>The driver that announced itself is to leave the emulated devices alone. It may unplug all the same.</summary>
+    private const ushort MagicBlacklisted = 0xd249;
     private const byte ProtocolVersion = 1;
     private const int AtFlags = 0;
     private const int AtLog = 2;
@@ -56,6 +68,7 @@ public sealed class XenPlatformDevice : PciFunction
     private readonly IHypervisor _hypervisor;
     private readonly IUnplug _unplug;
     private readonly IMachineLog _log;
+    private readonly IDriverBlacklist? _blacklist;
     [Glue("a line of log that is not ended yet")]
     private readonly byte[] _line = new byte[LineBytes];
     [Glue("a line of log that is not ended yet; after a restore its rest stands alone")]
@@ -67,13 +80,16 @@ public sealed class XenPlatformDevice : PciFunction
     private byte _flags;
     private ushort _product;
     private uint _build;
+    private bool _isBlacklisted;
 
-    public XenPlatformDevice(IHypervisor hypervisor, IUnplug unplug, IMachineLog log)
+    /// <param name="blacklist">Null: no driver is on it.</param>
+    public XenPlatformDevice(IHypervisor hypervisor, IUnplug unplug, IMachineLog log, IDriverBlacklist? blacklist = null)
         : base("xen-platform", 0x5853, 0x0001, 0xff8000, 1, hypervisor.Memory)
     {
         _hypervisor = hypervisor;
         _unplug = unplug;
         _log = log;
+        _blacklist = blacklist;
         SetSubsystem(0x5853, 0x0001);
         SetDefault16(PciConstants.Command, PciConstants.CommandIo | PciConstants.CommandMemory);
         SetInterruptPin(1);
@@ -83,6 +99,11 @@ public sealed class XenPlatformDevice : PciFunction
 
     /// <summary>The ROM area is write-protected.</summary>
     public bool IsRomLocked => (_flags & FlagRomLocked) != 0;
+
+    /// <summary>The driver that announced itself, for the log.</summary>
+    public string Driver => $"product {_product} ({ProductName(_product) ?? (_product == 0 ? "none given" : "unknown")}) build {_build}";
+
+    public override int StateVersion => 2;
 
     protected override void OnAttached() => _fixedMapping = Bus!.Ports.Map("xen-platform fixed ports", FixedPort, FixedPorts, new FixedPortRegion(this));
 
@@ -113,21 +134,29 @@ public sealed class XenPlatformDevice : PciFunction
         if (!isNew && !_log.GuestAllowed) return;
         _logged |= mask;
         var text = $"unplug{((mask & UnplugAllDisks) != 0 ? " disks" : "")}{((mask & UnplugAuxiliaryDisks) != 0 ? " auxiliary-disks" : "")}" +
-            $"{((mask & UnplugAllNics) != 0 ? " nics" : "")}{((mask & UnplugNvmeDisks) != 0 ? " nvme" : "")} by driver product {_product} ({ProductName(_product)}) build {_build}";
+            $"{((mask & UnplugAllNics) != 0 ? " nics" : "")}{((mask & UnplugNvmeDisks) != 0 ? " nvme" : "")} by driver {Driver}";
         if (isNew) _log.Info(Id, text);
         else _log.Guest(Id, text);
     }
 
-    private static string ProductName(ushort product) => product switch
+    /// <summary>A driver says which build it is. A product without a name cannot be on the blacklist.</summary>
+    private void Announce(uint build)
     {
-        0 => "none given",
+        _build = build;
+        _isBlacklisted = ProductName(_product) is { } product && (_blacklist?.Contains(product, build) ?? false);
+        if (_isBlacklisted && _log.GuestAllowed) _log.Guest(Id, $"driver {Driver} is on the blacklist");
+    }
+
+    /// <summary>Null for numbers that nobody has (xen/include/public/hvm/pvdrivers.h).</summary>
+    private static string? ProductName(ushort product) => product switch
+    {
         1 => "xensource-windows",
         2 => "gplpv-windows",
         3 => "linux",
         4 => "xenserver-windows-v7.0+",
         5 => "xenserver-windows-v7.2+",
         0xffff => "experimental",
-        _ => "unknown",
+        _ => null,
     };
 
     private void LogByte(byte value)
@@ -148,7 +177,7 @@ public sealed class XenPlatformDevice : PciFunction
         public ulong Read(ulong offset, int size) => (offset, size) switch
         {
             (AtFlags, 1) => chip._flags,
-            (AtFlags, 2) => Magic,
+            (AtFlags, 2) => chip._isBlacklisted ? MagicBlacklisted : Magic,
             (AtLog, 1) => ProtocolVersion,
             _ => AddressSpace.Mask(size),
         };
@@ -159,7 +188,7 @@ public sealed class XenPlatformDevice : PciFunction
             {
                 case (AtFlags, 1): chip.WriteFlags((byte)value); break;
                 case (AtFlags, 2): chip.Unplug((ushort)value); break;
-                case (AtFlags, 4): chip._build = (uint)value; break;
+                case (AtFlags, 4): chip.Announce((uint)value); break;
                 case (AtLog, 1): chip.LogByte((byte)value); break;
                 case (AtLog, 2): chip._product = (ushort)value; break;
             }
@@ -200,6 +229,7 @@ public sealed class XenPlatformDevice : PciFunction
         _flags = 0;
         _product = 0;
         _build = 0;
+        _isBlacklisted = false;
         _lineLength = 0;
     }
 
@@ -209,6 +239,7 @@ public sealed class XenPlatformDevice : PciFunction
         s.U8("flags", ref _flags);
         s.U16("product", ref _product);
         s.U32("build", ref _build);
+        s.Bool("blacklisted", ref _isBlacklisted, since: 2);
     }
 
     /// <summary>Page types do not travel with the guest's memory.</summary>

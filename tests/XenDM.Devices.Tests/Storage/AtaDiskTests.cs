@@ -409,6 +409,53 @@ public class AtaDiskTests : IdeTestBase
         Assert.Equal(["disk0", "ide-5632"], Ide.Drives);
     }
 
+    [Fact]
+    public void ADiskThatIsTakenAbortsWhatMovesData()
+    {
+        var taken = false;
+        Ide.Guard(0, 0, () => taken);
+        Command28(0x20, 5, 1);
+        TakeInterrupt();
+        Assert.Equal(Sector(5), ReadData(512));
+        var before = Sector(5);
+        Command28(0x30, 5, 1);
+        taken = true;
+        var requests = Disk.Requests.Count;
+        WriteData(Bytes(512, 1));
+        Refused();
+        foreach (var command in (byte[])[0x20, 0x30, 0x40])
+        {
+            Command28(command, 5, 1);
+            Refused();
+        }
+
+        SetTable(Primary, (0x10000, 512));
+        Command28(0xc8, 5, 1);
+        Refused();
+        taken = false;
+        Command28(0xc8, 5, 1);
+        taken = true;
+        StartBusMaster(Primary, toMemory: true);
+        Refused();
+        StopBusMaster();
+        Assert.Equal(requests, Disk.Requests.Count);
+        Assert.Equal(before, Sector(5));
+        Assert.Single(Board.Log);
+        Command28(0xec, 0, 1);
+        Assert.Equal(Ready | Seek | Drq, TakeInterrupt());
+        ReadData(512);
+        taken = false;
+        Command28(0x20, 5, 1);
+        TakeInterrupt();
+        Assert.Equal(before, ReadData(512));
+    }
+
+    private void Refused()
+    {
+        Assert.Equal(Ready | Seek | Err, TakeInterrupt());
+        Assert.Equal(0x04, Board.In8(Primary + 1));
+    }
+
     private void SoftReset()
     {
         Board.Out8(Primary + 0x206, 0x04);

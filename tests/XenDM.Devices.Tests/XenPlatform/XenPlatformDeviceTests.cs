@@ -77,6 +77,34 @@ public sealed class XenPlatformDeviceTests
         Assert.Equal("xen-platform: unplug disks nics by driver product 3 (linux) build 255", Assert.Single(board.Log));
     }
 
+    private sealed class OneDriver : IDriverBlacklist
+    {
+        public bool Contains(string product, uint build) => product == "linux" && build == 0xffff_fffe;
+    }
+
+    [Fact]
+    public void Blacklist_ChangesTheMagicForThatDriverOnly()
+    {
+        var board = new TestBoard();
+        var unplug = new Recorder();
+        var chip = new XenPlatformDevice(board.Hypervisor, unplug, board, new OneDriver());
+        board.Pci.Add(chip, 2);
+        chip.Reset(ResetKind.Cold);
+        board.Out16(0x12, 3);
+        board.Out32(0x10, 0xffff_fffe);
+        Assert.Equal(0xd249, board.In16(0x10));
+        Assert.Equal("xen-platform: driver product 3 (linux) build 4294967294 is on the blacklist", Assert.Single(board.Log));
+        board.Out32(0x10, 7);
+        Assert.Equal(0x49d2, board.In16(0x10));
+        board.Out16(0x12, 77);
+        board.Out32(0x10, 0xffff_fffe);
+        Assert.Equal(0x49d2, board.In16(0x10));
+        board.Out16(0x12, 3);
+        board.Out32(0x10, 0xffff_fffe);
+        chip.Reset(ResetKind.Warm);
+        Assert.Equal(0x49d2, board.In16(0x10));
+    }
+
     [Theory]
     [InlineData(4, "auxiliary")]
     [InlineData(5, "disks")]

@@ -59,6 +59,10 @@ internal sealed class AtaDisk : IdeDrive
 
     public string DriveId { get; }
 
+    /// <summary>Commands that move data are aborted while this says so; null for never.</summary>
+    [Glue("set by the board")]
+    public Func<bool>? IsTaken { get; set; }
+
     protected override IBlockBackend? Image => _image;
 
     private int Cylinders => (int)Math.Min(MaxCylinders, Math.Max(1, _sectors / (Heads * SectorsPerTrack)));
@@ -91,7 +95,12 @@ internal sealed class AtaDisk : IdeDrive
 
     public override void RunDma()
     {
-        if (_command == 0x06) RunTrimTable();
+        if (IsTaken?.Invoke() ?? false)
+        {
+            Fail(IdeError.Abort);
+            Channel.DmaFinished();
+        }
+        else if (_command == 0x06) RunTrimTable();
         else StartDmaTransfer();
     }
 
@@ -165,7 +174,8 @@ internal sealed class AtaDisk : IdeDrive
             return;
         }
 
-        StartImage(BlockOperation.Write, _lba * SectorBytes, _block * SectorBytes);
+        if (IsTaken?.Invoke() ?? false) Fail(IdeError.Abort);
+        else StartImage(BlockOperation.Write, _lba * SectorBytes, _block * SectorBytes);
     }
 
     protected override void ImageDone()
@@ -203,9 +213,16 @@ internal sealed class AtaDisk : IdeDrive
     }
 
     /// <summary>Takes address and count out of the task file.</summary>
-    /// <returns>False when they are not on the disk; the command has ended then.</returns>
+    /// <returns>False when they are not on the disk, or the disk is taken; the command has ended then.</returns>
     private bool TakeAddress()
     {
+        if (IsTaken?.Invoke() ?? false)
+        {
+            _left = 0;
+            Fail(IdeError.Abort);
+            return false;
+        }
+
         if (IsExtended)
         {
             _lba = (long)Math.Min(Lba48, long.MaxValue);

@@ -63,6 +63,21 @@ public sealed class Piix3Ide : PciFunction, IIoRegion
     public void AttachDisk(int channel, int unit, string driveId, IBlockBackend image, string serial, bool writeCache, string model = "XenDM HARDDISK", string revision = "1.0") =>
         _channels[channel].Attach(new AtaDisk(_channels[channel], unit, driveId, image, serial, writeCache, _events, model, revision));
 
+    /// <summary>Aborts a disk's commands while its data belongs to somebody else. The first one is logged.</summary>
+    /// <param name="isTaken">Asked at every command that moves data.</param>
+    public void Guard(int channel, int unit, Func<bool> isTaken)
+    {
+        if (_channels[channel].Drive(unit) is not AtaDisk disk) return;
+        var isTold = false;
+        disk.IsTaken = () =>
+        {
+            if (!isTaken()) return false;
+            if (!isTold) _log.Warn(Id, $"disk {disk.DriveId} is refused to the guest, whose PV drivers use it");
+            isTold = true;
+            return true;
+        };
+    }
+
     /// <summary>Puts a CD drive on a channel, before the first reset.</summary>
     /// <param name="medium">The disc, or null.</param>
     /// <returns>Where media are changed.</returns>
