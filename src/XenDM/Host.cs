@@ -109,8 +109,9 @@ internal sealed class Host : IDisposable
 
         var machine = new Machine(_xen, _clock, on => _xen.Serving = on, _log);
         var platform = _options.MachineType != "pc";
-        var board = new Board(new BoardOptions(platform, !_options.NoAcpi, _options.Cpus, _options.MaxCpus, serial, bootOrder, kernel?.MakeChip(_xen.Memory)) { Nics = NicSpec.FromOptions(_options), PvDevices = PvDeviceSpec.FromOptions(_options), Netdevs = _netdevs }, _xen, _clock, machine, machine, _log);
+        var board = new Board(new BoardOptions(platform, !_options.NoAcpi, _options.Cpus, _options.MaxCpus, serial, bootOrder, kernel?.MakeChip(_xen.Memory)) { Blacklist = new DriverBlacklist(() => _ports?.Ports.Store, _log), Nics = NicSpec.FromOptions(_options), PvDevices = PvDeviceSpec.FromOptions(_options), Netdevs = _netdevs }, _xen, _clock, machine, machine, _log);
         AttachDrives(board, _drives);
+        PvTwin.Guard(board, _drives, () => machine.PvDevices, _options.IsUnplugStrict);
         machine.Install(board, _drives);
         machine.Netdevs = _netdevs;
         if (Environment.ProcessorCount == 1) _loop.OthersWork = () => _drives.IsBusy;

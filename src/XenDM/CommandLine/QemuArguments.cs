@@ -21,7 +21,7 @@ public static class QemuArguments
         "driver", "serial", "auto-read-only", "file.locking", "locking", "cache.direct", "cache.no-flush", "cache.writeback",
     ];
 
-    private static readonly string[] s_globals = ["ide-hd.serial", "ide-hd.ver", "ide-hd.model", "ide-cd.serial"];
+    private static readonly string[] s_globals = ["ide-hd.serial", "ide-hd.ver", "ide-hd.model", "ide-cd.serial", QemuOptions.StrictUnplugGlobal];
 
     private delegate void Handler(QemuOptions options, string option, string value);
 

@@ -99,6 +99,12 @@ public sealed class QemuOptions
     /// <summary><c>-global driver.property=value</c>.</summary>
     public Dictionary<string, string> Globals { get; } = [];
 
+    /// <summary>The global that refuses emulated disks to a guest while its PV drivers use the same images: on or off.</summary>
+    public const string StrictUnplugGlobal = "xen-platform.strict-unplug";
+
+    /// <exception cref="UsageException">Neither on nor off.</exception>
+    public bool IsUnplugStrict => Globals.TryGetValue(StrictUnplugGlobal, out var value) && OptionList.Parse("-global", $"{StrictUnplugGlobal}={OptionList.Escape(value)}").GetBool(StrictUnplugGlobal, false);
+
     public List<OptionList> Chardevs { get; } = [];
 
     public List<OptionList> Monitors { get; } = [];

@@ -40,6 +40,9 @@ internal sealed record BoardOptions(bool XenPlatform, bool Acpi, int OnlineCpus,
     /// </summary>
     public Predicate<string>? IsKept { get; init; }
 
+    /// <summary>PV drivers that must not take over; null for none.</summary>
+    public IDriverBlacklist? Blacklist { get; init; }
+
     /// <summary>Told which RAM below 1 MiB the guest sees; null where it is always there.</summary>
     public ShadowRamChanged? Shadow { get; init; }
 
@@ -67,6 +70,9 @@ internal sealed record DisplayAdapter(VideoMemory Memory, byte[] Rom);
 /// </summary>
 internal sealed class Board : IIrqSink, IUnplug
 {
+    private const ushort NicClass = 0x0200;
+    private const ushort NvmeClass = 0x0108;
+    private const int PlatformSlot = 2;
     private const int Com1Irq = 4;
     private const int Com2Irq = 3;
     private static readonly ushort[] s_serialPorts = [0x3f8, 0x2f8, 0x3e8, 0x2e8];
@@ -74,6 +80,7 @@ internal sealed class Board : IIrqSink, IUnplug
     private readonly IHypervisor _hypervisor;
     private readonly IMachineLog _log;
     private readonly BoardOptions _options;
+    private readonly XenPlatformDevice? _platform;
     private readonly List<IDevice> _devices = [];
     private readonly List<PciFunction> _nics = [];
     private readonly List<(PciFunction Function, int Device, int Number)> _unplugged = [];
@@ -106,7 +113,12 @@ internal sealed class Board : IIrqSink, IUnplug
             _devices.Add(Hotplug);
         }
 
-        if (options.XenPlatform) AddPci(new XenPlatformDevice(hypervisor, this, log), 2, 0);
+        if (options.XenPlatform)
+        {
+            _platform = new XenPlatformDevice(hypervisor, this, log, options.Blacklist);
+            AddPci(_platform, PlatformSlot, 0);
+        }
+
         if (options.Display is { } display)
         {
             Vga = new StdVga("vga", display.Memory, display.Rom, ram, clock);
@@ -166,6 +178,26 @@ internal sealed class Board : IIrqSink, IUnplug
 
         Array.Sort(keys, order);
         return order;
+    }
+
+    /// <summary>A bit for each slot that the guest unplugged: the board is made whole from its options, so a saved machine says what went.</summary>
+    /// <seealso cref="TakeAway"/>
+    public uint EmptiedSlots
+    {
+        get
+        {
+            var slots = 0u;
+            foreach (var (_, device, _) in _unplugged) slots |= 1u << device;
+            return slots;
+        }
+    }
+
+    /// <summary>After the chips of a saved machine were restored: its guest had unplugged these.</summary>
+    /// <param name="slots">As <see cref="EmptiedSlots"/> had it then; only what can be unplugged goes.</param>
+    public void TakeAway(uint slots)
+    {
+        foreach (var function in new List<PciFunction>(Pci.Functions))
+            if (function.ClassId is NicClass or NvmeClass && (slots >> function.Device & 1) != 0) TakeOff(function);
     }
 
     /// <summary>Every chip, in the order of construction.</summary>
@@ -266,20 +298,26 @@ internal sealed class Board : IIrqSink, IUnplug
 
     void IUnplug.UnplugNics()
     {
-        foreach (var function in FunctionsOfClass(0x0200)) Unplug(function);
+        foreach (var function in FunctionsOfClass(NicClass)) Unplug(function);
     }
 
     void IUnplug.UnplugNvme()
     {
-        foreach (var function in FunctionsOfClass(0x0108)) Unplug(function);
+        foreach (var function in FunctionsOfClass(NvmeClass)) Unplug(function);
     }
 
     private void Unplug(PciFunction function)
     {
         if (_options.IsKept?.Invoke(function.Id) ?? false) return;
+        TakeOff(function);
+        _log.Info(function.Id, $"unplugged by driver {_platform?.Driver}");
+    }
+
+    /// <summary>A NIC lets go of its cable too.</summary>
+    private void TakeOff(PciFunction function)
+    {
         _unplugged.Add((function, function.Device, function.Function));
         Pci.Remove(function);
-        _log.Info(function.Id, "unplugged");
     }
 
     private List<PciFunction> FunctionsOfClass(ushort classId)

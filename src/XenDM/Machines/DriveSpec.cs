@@ -27,6 +27,9 @@ public sealed record DriveSpec(string Id, string DeviceId, string? File, string 
     /// <summary>The same image is there as a PV disk too, for guests with drivers for it.</summary>
     public bool HasPvTwin { get; init; }
 
+    /// <summary>The disk is refused to the guest while it uses the PV twin.</summary>
+    public bool IsStrict { get; init; }
+
     /// <summary>Pairs <c>-drive</c> with <c>-device ide-*</c>, which may stand before or after it.</summary>
     /// <exception cref="UsageException">A drive is wrong, given twice, or used by no device.</exception>
     public static List<DriveSpec> FromOptions(QemuOptions options)

@@ -56,6 +56,7 @@ internal sealed class Machine : IRequestHandler, IMachineControl, IMachineEvents
     private readonly IMachineLog _log;
     private readonly Action<bool> _serve;
     private Pending _pending;
+    private uint _emptiedSlots;
 
     private enum Pending
     {
@@ -175,7 +176,9 @@ internal sealed class Machine : IRequestHandler, IMachineControl, IMachineEvents
     public void Load(byte[] file)
     {
         RunState = MachineState.InMigrate;
+        _emptiedSlots = 0;
         StateReader.Load(Saved, file);
+        Board.TakeAway(_emptiedSlots);
         RunState = MachineState.Paused;
     }
 
@@ -183,8 +186,12 @@ internal sealed class Machine : IRequestHandler, IMachineControl, IMachineEvents
     {
     }
 
+    int IDevice.StateVersion => 2;
+
     void IDevice.State(StateVisitor s)
     {
+        if (!s.IsLoading) _emptiedSlots = Board.EmptiedSlots;
+        s.U32("emptied_slots", ref _emptiedSlots, since: 2);
         var now = _clock.Now;
         s.I64("clock", ref now);
         if (!s.IsLoading) return;

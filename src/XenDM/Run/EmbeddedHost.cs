@@ -47,6 +47,7 @@ internal sealed class EmbeddedHost : IDisposable
     private readonly DriveTable _drives;
     private readonly NetdevTable _netdevs;
     private GdbSession? _debugger;
+    private XenPorts? _ports;
     private int _status;
 
     /// <exception cref="UsageException">Something that was asked for cannot be had.</exception>
@@ -92,7 +93,7 @@ internal sealed class EmbeddedHost : IDisposable
         _netdevs = NetdevTable.Open(board, _loop, log);
         _machine = new Machine(_embedded, _clock, on => _embedded.Serving = on, log);
         var config = new FwCfg(_embedded.Memory);
-        var chips = new Board(new BoardOptions(options.HasXen, true, board.Cpus, board.Cpus, serial, board.BootOrder, loader && kernel is null ? null : config, FirmwareIds: !loader, PowerButton: PressPowerButton, Display: MakeDisplay(board)) { IsKept = id => !HasPvTwin(id), Nics = NicSpec.FromOptions(board), Netdevs = _netdevs }, _embedded, _clock, _machine, _machine, log);
+        var chips = new Board(new BoardOptions(options.HasXen, true, board.Cpus, board.Cpus, serial, board.BootOrder, loader && kernel is null ? null : config, FirmwareIds: !loader, PowerButton: PressPowerButton, Display: MakeDisplay(board)) { IsKept = id => !HasPvTwin(id), Blacklist = new DriverBlacklist(() => _ports?.Store, log), Nics = NicSpec.FromOptions(board), Netdevs = _netdevs }, _embedded, _clock, _machine, _machine, log);
         if (!loader) AddFirmwareItems(config, board, chips, kernel is not null);
         kernel?.AddTo(config);
         chips.Ports.Map("debug console", loader ? DebugConsole.XenPort : DebugConsole.Port, 1, new DebugConsole(log));
@@ -100,6 +101,7 @@ internal sealed class EmbeddedHost : IDisposable
         if (options.DebugExitPort is { } port) chips.Ports.Map("debug exit", port, DebugExit.Bytes, new DebugExit(Quit), priority: 1);
         if (chips.Vga is null) chips.Memory.Map("no display", 0xa_0000, 0x2_0000, new Nothing(), priority: -1);
         Host.AttachDrives(chips, _drives);
+        PvTwin.Guard(chips, _drives, () => _machine.PvDevices, all: false);
         _machine.Install(chips, _drives);
         _machine.Netdevs = _netdevs;
         _machine.Platform = _embedded.Devices;
@@ -112,7 +114,7 @@ internal sealed class EmbeddedHost : IDisposable
         PresetBootOrder(board.BootOrder);
         if (_embedded.Xen is { } xen)
         {
-            var ports = xen.CreatePorts(_loop);
+            var ports = _ports = xen.CreatePorts(_loop);
             var images = new PvImages(_drives, _loop, options.Icount);
             IPvKind[] kinds = [new BlockKind(new BlockHost(ports, xen.DomainId, images, _loop, _machine)), new NetKind("vif", ports, xen.DomainId, new EmbeddedNets(options.Nets, _netdevs, _loop)), new ConsoleKind(ports, xen.DomainId, new PvLines(_chardevs), _loop)];
             _machine.PvDevices = new XenBus(ports, xen.DomainId, 0, kinds, _loop, log);

@@ -19,7 +19,7 @@ internal static class RunArguments
     private const int CdromPlace = 2;
     private const int MaxSocketPath = 107;
     private const int DefaultGdbPort = 1234;
-    private static readonly string[] s_diskKeys = ["file", "format", "readonly", "snapshot", "pv"];
+    private static readonly string[] s_diskKeys = ["file", "format", "readonly", "snapshot", "pv", "strict"];
 
     private static readonly Option<string?> s_memory = new("--memory", "-m");
     private static readonly Option<string?> s_cpus = new("--cpus");
@@ -202,9 +202,12 @@ internal static class RunArguments
         var readOnly = list.GetBool("readonly", false);
         var snapshot = list.GetBool("snapshot", false);
         if (readOnly && snapshot) throw new UsageException("--disk", $"'{file}': readonly and snapshot exclude each other; with snapshot the guest may write and the file stays as it is");
+        var isPv = list.GetBool("pv", false);
+        var isStrict = list.GetBool("strict", false);
+        if (isStrict && !isPv) throw new UsageException("--disk", $"'{file}': strict keeps the guest from the IDE disk while it uses the PV disk, and needs pv");
         CheckFile("--disk", file, writable: !readOnly && !snapshot);
         if (!readOnly && !snapshot && !writable.Add(Path.GetFullPath(file))) throw new UsageException("--disk", $"'{file}' is given twice; two disks cannot write to one file");
-        return new DriveSpec($"disk{place}", "", file, format, readOnly, false, place / 2, place % 2, true, "") { IsSnapshot = snapshot, HasPvTwin = list.GetBool("pv", false) };
+        return new DriveSpec($"disk{place}", "", file, format, readOnly, false, place / 2, place % 2, true, "") { IsSnapshot = snapshot, HasPvTwin = isPv, IsStrict = isStrict };
     }
 
     /// <summary>The cables; everything about them is checked that can be without the host's help.</summary>

@@ -23,9 +23,10 @@ internal static class RunCommand
           --kernel FILE           a Linux kernel, without a boot loader
             --initrd FILE         its initial ramdisk
             --append TEXT         its command line
-          --disk FILE[,readonly][,snapshot][,pv][,format=raw]
+          --disk FILE[,readonly][,snapshot][,pv[,strict]][,format=raw]
                                   an IDE disk, up to four; with snapshot the guest's writes are forgotten at the end,
-                                  with pv the guest finds it as a PV disk too
+                                  with pv the guest finds it as a PV disk too, with strict the IDE disk fails while it
+                                  uses that one
           --cdrom FILE            a CD in the third IDE drive
           --net TO[,model=e1000|rtl8139|rtl8139c|none][,mac=ADDRESS][,pcap=FILE][,pv]
                                   a NIC whose cable leads to: user (NAT, with [,hostfwd=tcp::PORT-:PORT]... and what

@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using XenDM.CommandLine;
+using XenDM.Core.Backends;
 using XenDM.Core.State;
 using XenDM.Machines;
 using XenDM.Testing;
@@ -121,6 +122,69 @@ public class BoardTests
         nics[2] = nics[2] with { Slot = 7 };
         Assert.Contains("slot 7 is taken", Assert.Throws<UsageException>(() => Make(new BoardOptions(true, true, 1, 1, [], "cda", null) { Nics = nics })).Message, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public void AnUnpluggedNicLetsGoOfItsCableUntilTheMachineStartsAnew()
+    {
+        var net = new FakeNet();
+        foreach (var model in NicSpec.Models)
+        {
+            var board = Make(WithNic(net, model));
+            Assert.Same(board.Nics[0], net.Frontend);
+            board.Ports.Write(0x12, 2, 3);
+            board.Ports.Write(0x10, 4, 9);
+            board.Ports.Write(0x10, 2, 2);
+            Assert.Null(net.Frontend);
+            Assert.Contains("nic0: unplugged by driver product 3 (linux) build 9", _host.Log);
+            board.Replug();
+            Assert.Same(board.Nics[0], net.Frontend);
+            Assert.NotEqual(uint.MaxValue, Config(board, 3, 0));
+        }
+    }
+
+    [Fact]
+    public void AnUnplugLeavesTheCableToThePvDeviceThatHasIt()
+    {
+        var net = new FakeNet();
+        var board = Make(WithNic(net, NicSpec.E1000));
+        var pv = Make(WithNic(new FakeNet(), NicSpec.E1000)).Nics[0];
+        net.Attach((INetFrontend)pv);
+        board.Ports.Write(0x10, 2, 2);
+        Assert.Same(pv, net.Frontend);
+    }
+
+    [Fact]
+    public void AMachineSavedAfterAnUnplugIsRestoredWithoutItsDevices()
+    {
+        using var drives = new DriveTable([], _host.Loop, _host);
+        Machine Start(FakeNet net)
+        {
+            var machine = new Machine(_host.Hypervisor, new XenDM.Core.Time.VmClock(static () => 0), static _ => { }, _host);
+            machine.Install(Make(WithNic(net, NicSpec.E1000)), drives);
+            return machine;
+        }
+
+        var before = Start(new FakeNet());
+        before.Board.Ports.Write(0x10, 2, 3);
+        using var file = new MemoryStream();
+        before.Save(file);
+        var net = new FakeNet();
+        var after = Start(net);
+        after.Load(file.ToArray());
+        Assert.Empty(after.Board.Ide.Drives);
+        Assert.Equal(uint.MaxValue, Config(after.Board, 3, 0));
+        Assert.NotEqual(uint.MaxValue, Config(after.Board, 2, 0));
+        Assert.Null(net.Frontend);
+        using var again = new MemoryStream();
+        after.Save(again);
+        Assert.Equal(file.ToArray(), again.ToArray());
+    }
+
+    private static BoardOptions WithNic(FakeNet net, string model) => new(true, true, 1, 1, [], "cda", null)
+    {
+        Nics = [new NicSpec(model, "nic0", "net0", NicSpec.DefaultMac(0)) { RomFile = "" }],
+        FindNet = id => id == "net0" ? net : null,
+    };
 
     [Fact]
     public void ABootRomThatIsNotThereIsNamed()
