@@ -61,9 +61,12 @@ public sealed class FakeNet : INetBackend
 
     /// <summary>Brings a frame, behind those that wait.</summary>
     /// <returns>The front end took it.</returns>
-    public bool Bring(byte[] bytes, bool isValid = false)
+    public bool Bring(byte[] bytes, bool isValid = false) => Bring(new NetFrame { IsValid = isValid }, bytes);
+
+    /// <inheritdoc cref="Bring(byte[], bool)"/>
+    public bool Bring(in NetFrame frame, byte[] bytes)
     {
-        _waiting.Enqueue((new NetFrame { IsValid = isValid }, bytes));
+        _waiting.Enqueue((frame, bytes));
         ReceiveReady();
         return _waiting.Count == 0;
     }
@@ -73,7 +76,12 @@ public sealed class FakeNet : INetBackend
 
     public INetFrontend? Frontend => _frontend;
 
-    public void Attach(INetFrontend? frontend) => _frontend = frontend;
+    public void Attach(INetFrontend? frontend)
+    {
+        _frontend = frontend;
+        _refused = false;
+        ReceiveOffloads = NetOffloads.None;
+    }
 
     public bool Send(in NetFrame frame, ReadOnlySpan<byte> bytes)
     {

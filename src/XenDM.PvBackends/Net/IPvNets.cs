@@ -9,6 +9,7 @@ namespace XenDM.PvBackends.Net;
 public sealed class PvNet(INetBackend net, IDataPlane plane, bool isOwned) : IDisposable
 {
     private INetFrontend? _twin;
+    private bool _isAttached;
 
     public INetBackend Net => net;
 
@@ -18,14 +19,22 @@ public sealed class PvNet(INetBackend net, IDataPlane plane, bool isOwned) : IDi
     public void Attach(INetFrontend frontend, NetOffloads offloads)
     {
         _twin = net.Frontend;
+        _isAttached = true;
         net.Attach(frontend);
         net.ReceiveOffloads = offloads;
     }
 
+    /// <summary>The emulated NIC has the net again. Nothing happens when it was not taken from it: a front end may fail before that.</summary>
     public void Release()
     {
-        net.Attach(_twin);
+        if (!_isAttached) return;
+        _isAttached = false;
+        var twin = _twin;
         _twin = null;
+        net.Attach(twin);
+
+        // What it was refused before it lost the net, it can try again.
+        twin?.SendReady();
     }
 
     public void Dispose()

@@ -11,9 +11,14 @@ internal sealed class MulticastFilter
 
     private readonly ulong[] _addresses = new ulong[MaxAddresses];
     private int _count;
+    private volatile bool _isOn;
 
-    /// <summary>The front end controls it; until then it gets all.</summary>
-    public bool IsOn { get; set; }
+    /// <summary>The front end controls it; until then it gets all. From any thread.</summary>
+    public bool IsOn
+    {
+        get => _isOn;
+        set => _isOn = value;
+    }
 
     public void Clear() => (_count, IsOn) = (0, false);
 

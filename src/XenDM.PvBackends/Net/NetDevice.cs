@@ -16,16 +16,18 @@ public sealed class NetKind(string name, XenPorts ports, int guest, IPvNets nets
 }
 
 /// <summary>A PV NIC: its features, its queues, its net (xen/public/io/netif.h).</summary>
-internal sealed class NetDevice : IPvDevice, INetFrontend
+public sealed class NetDevice : IPvDevice, INetFrontend
 {
     private const int MaxQueues = 4;
     private const int MaxPort = 1 << 17;
+    private const string MulticastNode = "request-multicast-control";
 
     private readonly XenPorts _ports;
     private readonly int _guest;
     private readonly PvNet _net;
     private readonly MulticastFilter _multicast = new();
     private readonly List<NetQueue> _queues = [];
+    private IDisposable? _watch;
 
     public NetDevice(XenPorts ports, int guest, PvNet net)
     {
@@ -59,27 +61,38 @@ internal sealed class NetDevice : IPvDevice, INetFrontend
         if (!front.ReadFlag("request-rx-copy")) throw new PvException("the front end wants pages flipped, which no backend does any more: request-rx-copy is missing");
         var takesPieces = front.ReadFlag("feature-sg");
         _multicast.Clear();
-        _multicast.IsOn = front.ReadFlag("request-multicast-control");
         var options = new NetQueueOptions(_net.Net, _net.Plane, _ports.Grants, _guest, takesPieces, _multicast, Counters, text => Broken?.Invoke(text));
 
         // A single queue's nodes stand beside the others, also where its number is given.
         var queues = front.ReadNumber("multi-queue-num-queues", 1, MaxQueues) ?? 1;
+        var isDone = false;
         try
         {
             for (var n = 0; n < queues; n++) AddQueue(options, queues == 1 ? front : new StoreFolder(front.Store, $"{front.Path}/queue-{n}"));
-        }
-        catch (PvException)
-        {
-            Disconnect();
-            throw;
-        }
+            var offloads = Offloads(front, takesPieces);
 
-        var offloads = Offloads(front, takesPieces);
-        _net.Plane.Run(() => _net.Attach(this, offloads));
+            // feature-dynamic-multicast-control: the front end may change its mind while connected.
+            _multicast.IsOn = front.ReadFlag(MulticastNode);
+            _watch = _ports.Store.Watch($"{front.Path}/{MulticastNode}", _ => _multicast.IsOn = front.ReadFlag(MulticastNode));
+            _net.Plane.Run(() =>
+            {
+                _net.Attach(this, offloads);
+
+                // The rings are served already: what the net refused before this NIC had it, nobody would ask for again.
+                foreach (var queue in _queues) queue.SendReady();
+            });
+            isDone = true;
+        }
+        finally
+        {
+            if (!isDone) Disconnect();
+        }
     }
 
     public void Disconnect()
     {
+        _watch?.Dispose();
+        _watch = null;
         if (_queues.Count == 0) return;
         _net.Plane.Run(() =>
         {

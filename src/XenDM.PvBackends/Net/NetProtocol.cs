@@ -38,8 +38,11 @@ internal static class NetProtocol
     /// <summary>Extra infos of one packet: one of each type.</summary>
     public const int MaxExtras = 4;
 
-    /// <summary>The field for a packet's length has 16 bits.</summary>
-    public const int MaxFrame = 65535;
+    /// <summary>From a guest: the field for a packet's length has 16 bits.</summary>
+    public const int MaxSent = 65535;
+
+    /// <summary>To a guest: 64 KiB of IP behind an Ethernet header with two tags; each piece has a length of its own.</summary>
+    public const int MaxReceived = 65535 + EthernetHeader + 8;
     public const int EthernetHeader = 14;
     public const int PageBytes = 4096;
 }

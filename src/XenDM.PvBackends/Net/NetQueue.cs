@@ -43,8 +43,8 @@ internal sealed class NetQueue : IDisposable
     private readonly BackRing _rx;
     private readonly IGrantMapping _txPages;
     private readonly IGrantMapping _rxPages;
-    private readonly PinnedBuffer _txFrame = new(NetProtocol.MaxFrame + 1);
-    private readonly PinnedBuffer _rxFrame = new(NetProtocol.MaxFrame + 1);
+    private readonly PinnedBuffer _txFrame = new(NetProtocol.MaxSent);
+    private readonly PinnedBuffer _rxFrame = new(NetProtocol.MaxReceived);
     private readonly GrantCopy[] _copies = new GrantCopy[NetProtocol.MaxPieces];
     private readonly Piece[] _pieces = new Piece[NetProtocol.MaxPieces];
     private readonly Action _work;
@@ -56,6 +56,7 @@ internal sealed class NetQueue : IDisposable
     private int _kicked;
     private bool _pushPosted;
     private bool _isStarved;
+    private int _needed;
     private bool _isStopped;
 
     /// <param name="tx">Ring of one page; unmapped by <see cref="Dispose"/>.</param>
@@ -139,7 +140,7 @@ internal sealed class NetQueue : IDisposable
         if (_isStopped) return true;
         var pieces = (bytes.Length + NetProtocol.PageBytes - 1) / NetProtocol.PageBytes;
         var hasExtra = frame.Segmentation != NetSegmentation.None;
-        if (bytes.Length is 0 or > NetProtocol.MaxFrame || pieces > 1 && !_options.TakesPieces)
+        if (bytes.Length is 0 or > NetProtocol.MaxReceived || pieces > 1 && !_options.TakesPieces)
         {
             _options.Counters.ReceiveErrors++;
             return true;
@@ -152,12 +153,20 @@ internal sealed class NetQueue : IDisposable
             return true;
         }
 
-        if (waiting < pieces + (hasExtra ? 1 : 0))
+        _needed = pieces + (hasExtra ? 1 : 0);
+        if (waiting < _needed)
         {
-            // Asks for an event at the next offer; if it came in between, there is room after all.
+            // Asks for an event when there are as many as it takes, which may be several more; if they came in between, there is room after all.
             _isStarved = true;
-            if (!_rx.FinalCheck() || _rx.Waiting < pieces + (hasExtra ? 1 : 0)) return false;
+            _rx.WantEventBehind(_needed - 1);
+            waiting = _rx.Waiting;
+            if (waiting >= 0 && waiting < _needed) return false;
             _isStarved = false;
+            if (waiting < 0)
+            {
+                Break("its receive ring has more requests than room");
+                return true;
+            }
         }
 
         bytes.CopyTo(_rxFrame.Span);
@@ -227,12 +236,15 @@ internal sealed class NetQueue : IDisposable
         _rx.Respond(extra);
     }
 
+    /// <summary>The frame that waits has the room that it needs; or the ring is nonsense, which shows when it comes.</summary>
+    private bool IsFed(int waiting) => waiting < 0 || waiting >= _needed;
+
     private void Work()
     {
         Volatile.Write(ref _kicked, 0);
         Interlocked.MemoryBarrier();
         if (_isStopped || _txChannel is null || _rxChannel is null) return;
-        if (_isStarved && _rx.Waiting != 0)
+        if (_isStarved && IsFed(_rx.Waiting))
         {
             _isStarved = false;
             _options.Net.ReceiveReady();
@@ -360,7 +372,7 @@ internal sealed class NetQueue : IDisposable
                 break;
             case NetProtocol.ExtraMulticastAdd:
                 extras.IsMulticast = true;
-                extras.MulticastDone = _options.Multicast.IsOn && _options.Multicast.Add(slot.Slice(2, 6));
+                extras.MulticastDone = _options.Multicast.Add(slot.Slice(2, 6));
                 break;
             case NetProtocol.ExtraMulticastRemove:
                 extras.IsMulticast = extras.MulticastDone = true;
