@@ -15,6 +15,8 @@ if [ ! -e "$lab" ]; then
   mkdir -p "$cache"
   exec 9>"$cache/xenlab.lock"
   flock 9
+  # Somebody else may have built it meanwhile.
+  [ ! -e "$lab" ] || { echo "$lab"; exit; }
   tmp=
   trap '[ -z "$tmp" ] || rm -rf "$tmp"' EXIT
   trap 'exit 1' INT TERM HUP

@@ -10,8 +10,13 @@ tty=ttyS0
 case $(cat /proc/cmdline) in *console=hvc0*) tty=hvc0 ;; esac
 exec <>/dev/$tty >&0 2>&0
 stty -echo -opost -icrnl
-for m in /mod/*.ko; do insmod "$m" || echo "no $m"; done
 . /lib.sh
+root=$(sed -n 's/.*lab\.root=\([^ ]*\).*/\1/p' /proc/cmdline)
+if [ -n "$root" ] && ! grep -q "^/dev/$root / " /proc/mounts; then
+  pv "$root" && load crc32c_generic ext4 && mkdir /new && mount -t ext4 "/dev/$root" /new && exec switch_root /new /init
+  echo "no root on $root"
+fi
+for m in /mod/*.ko; do insmod "$m" || echo "no $m"; done
 echo "UP $(up)"
 while :; do
   read -r id words || { sleep 1; continue; }

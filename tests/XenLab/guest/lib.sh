@@ -4,10 +4,11 @@ up() { cut -d' ' -f1 /proc/uptime; }
 # load NAME...: loads drivers with all that they need; what is loaded already stays.
 load() {
   for want in "$@"; do
+    want=$(echo "$want" | tr - _)
     for m in /more/*.ko; do
       name=${m##*/*-}
       name=${name%.ko}
-      case $name in xen_blkfront | xen_netfront | e1000 | 8139cp | 8139too) [ "$name" = "$(echo "$want" | tr - _)" ] || continue ;; esac
+      case " $(cat /more/for/"$want") " in *" $name "*) ;; *) continue ;; esac
       grep -q "^$name " /proc/modules || insmod "$m" || return
     done
   done
@@ -44,6 +45,19 @@ pv() {
     return 1
   done
 }
+# unload_disks: takes the PV disk driver from its disks and out of the kernel.
+unload_disks() {
+  for d in /sys/bus/xen/drivers/vbd/vbd-*; do echo "${d##*/}" >/sys/bus/xen/drivers/vbd/unbind || return; done
+  rmmod xen_blkfront
+}
+# reload_nics: takes the PV NIC driver out of the kernel and loads it again.
+reload_nics() {
+  for d in /sys/bus/xen/drivers/vif/vif-*/net/*; do ip link set "${d##*/}" down || return; done
+  for d in /sys/bus/xen/drivers/vif/vif-*; do echo "${d##*/}" >/sys/bus/xen/drivers/vif/unbind || return; done
+  for try in $(seq 50); do rmmod xen_netfront 2>/dev/null && break; sleep 0.1; done
+  load xen-netfront
+}
+
 # no_disk NAME: waits until a disk is gone.
 no_disk() {
   for try in $(seq 50); do [ -e "/sys/block/$1" ] || return 0; sleep 0.2; done

@@ -5,6 +5,7 @@
 #   disk.img            bootable IDE disk: partition 1 FAT with syslinux, kernel and initramfs; 2 the 64 MiB of data; 3 32 MiB to write to
 #   boot.iso            the same as a bootable CD, the data as a file
 #   data.img            the data alone
+#   root.img            the initramfs as a file system, for a kernel with lab.root=DISK
 #   sums                MD5 sums of the data: of all of it, then of each 4 MiB
 # No mounts and no loop devices are needed.
 set -euo pipefail
@@ -31,9 +32,18 @@ ld -s -o "$g/bin/pio" "$out/pio.o"
 gcc -Os -Wall -Werror -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables -nostdlib -static -s -o "$g/bin/qd" "$here/guest/qd.c"
 "$here/image/modules.sh" "$host/modules/$kver" "$g/mod" ata_piix sd_mod sr_mod isofs evdev button
 # Drivers that a test loads when it wants them (lib.sh: load).
-"$here/image/modules.sh" "$host/modules/$kver" "$g/more" xen-blkfront xen-netfront e1000 8139cp 8139too
+more='xen-blkfront xen-netfront e1000 8139cp 8139too crc32c_generic ext4'
+# shellcheck disable=SC2086
+"$here/image/modules.sh" "$host/modules/$kver" "$g/more" $more
+mkdir "$g/more/for"
+for m in $more; do
+  rm -rf "$out/one" && mkdir "$out/one" && "$here/image/modules.sh" "$host/modules/$kver" "$out/one" "$m"
+  (cd "$out/one" && for f in *.ko; do f=${f#*-}; echo "${f%.ko}"; done | tr '\n' ' ') >"$g/more/for/${m//-/_}"
+done
 (cd "$g" && find . | LC_ALL=C sort | cpio -o -H newc --quiet | gzip -9n >"$d/initramfs")
 cp "$host/vmlinuz" "$d/vmlinuz"
+truncate -s 32M "$d/root.img"
+mke2fs -q -t ext4 -d "$g" "$d/root.img"
 
 append=$(cat "$here/guest/cmdline")
 loader() { printf 'DEFAULT lab\nPROMPT 0\nTIMEOUT 1\nLABEL lab\n KERNEL /vmlinuz\n APPEND initrd=/initramfs %s lab.boot=%s\n' "$append" "$1"; }
@@ -59,4 +69,4 @@ xorriso -as mkisofs -quiet -V LAB -b isolinux/isolinux.bin -c isolinux/boot.cat 
 truncate -s $(( $(du -sm "$d" | cut -f1) + 512 ))M "$out/data.ext4"
 mke2fs -q -t ext4 -O ^has_journal -m 0 -d "$d" "$out/data.ext4"
 mv "$d/sums" "$out/sums"
-rm -rf "$d" "$g" "$c" "$p" "$out/pio.o" "$out/syslinux.cfg"
+rm -rf "$d" "$g" "$c" "$p" "$out/pio.o" "$out/one" "$out/syslinux.cfg"
