@@ -120,6 +120,7 @@ public sealed class RunArgumentsTests : IDisposable
     [InlineData("--disk DISK,format=qcow2", "--disk", "qcow2")]
     [InlineData("--disk DISK,colour=red", "--disk", "colour")]
     [InlineData("--disk DISK,readonly,snapshot", "--disk", "exclude")]
+    [InlineData("--disk DISK,strict", "--disk", "needs pv")]
     [InlineData("--disk DISK --disk DISK", "--disk", "twice")]
     [InlineData("--initrd DISK", "--initrd", "--kernel")]
     [InlineData("--append quiet", "--append", "--kernel")]
