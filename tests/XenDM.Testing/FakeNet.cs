@@ -56,6 +56,9 @@ public sealed class FakeNet : INetBackend
         }
     }
 
+    /// <summary>Called for each frame that is sent, from inside of the call.</summary>
+    public Action? OnSend { get; set; }
+
     /// <summary>Frames that the front end had no room for.</summary>
     public int Waiting => _waiting.Count;
 
@@ -72,7 +75,13 @@ public sealed class FakeNet : INetBackend
     }
 
     /// <summary>Brings bytes that nobody keeps.</summary>
-    public bool Bring(ReadOnlySpan<byte> bytes) => _frontend is null || _frontend.Receive(default, bytes);
+    public bool Bring(ReadOnlySpan<byte> bytes) => Bring(default, bytes);
+
+    /// <inheritdoc cref="Bring(ReadOnlySpan{byte})"/>
+    public bool Bring(in NetFrame frame, ReadOnlySpan<byte> bytes) => _frontend is null || _frontend.Receive(frame, bytes);
+
+    /// <summary>Forgets the frames that the front end had no room for.</summary>
+    public void Drop() => _waiting.Clear();
 
     public INetFrontend? Frontend => _frontend;
 
@@ -97,6 +106,7 @@ public sealed class FakeNet : INetBackend
         Count++;
         Bytes += bytes.Length;
         if (Log) Sent.Add((frame, bytes.ToArray()));
+        OnSend?.Invoke();
         return true;
     }
 
