@@ -32,4 +32,8 @@ public interface IEventChannels
 }
 
 /// <summary>What PV backends need of a hypervisor.</summary>
-public sealed record XenPorts(IXenStore Store, IGrants Grants, IEventChannels Events);
+public sealed record XenPorts(IXenStore Store, IGrants Grants, IEventChannels Events)
+{
+    /// <summary>Null where this process has no right to the guest's memory beyond what it grants.</summary>
+    public IForeignPages? Foreign { get; init; }
+}

@@ -23,7 +23,7 @@ public sealed class XenBackendPorts : IDisposable
         {
             var store = Own(new XenStoreConnection(loop, log));
             OwnDomain = store.OwnDomain;
-            Ports = new XenPorts(store, Own(new XenGrants()), Own(new XenEvents(log)));
+            Ports = new XenPorts(store, Own(new XenGrants()), Own(new XenEvents(log))) { Foreign = Own(new XenForeignPages()) };
         }
         catch
         {

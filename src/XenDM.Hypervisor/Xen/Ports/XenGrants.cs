@@ -1,6 +1,5 @@
 using System;
 using XenDM.Core.Hypervisor;
-using XenDM.Interop.Libc;
 using XenDM.Interop.Xen;
 
 namespace XenDM.Hypervisor.Xen.Ports;
@@ -29,7 +28,8 @@ public sealed class XenGrants : IGrants, IDisposable
     public IGrantMapping? TryMap(int domain, ReadOnlySpan<uint> references, bool writable)
     {
         if (!IsGuest(domain) || references.Length is 0 or > MaxPages) return null;
-        return _table.Map((ushort)domain, references, writable, out var address) < 0 ? null : new Mapping(_table, address, references.Length, writable);
+        var pages = references.Length;
+        return _table.Map((ushort)domain, references, writable, out var address) < 0 ? null : new HostPages(address, pages, writable, at => _table.Unmap(at, pages));
     }
 
     public void Copy(int domain, Span<GrantCopy> pieces)
@@ -82,55 +82,4 @@ public sealed class XenGrants : IGrants, IDisposable
     }
 
     private static bool Fits(in GrantCopy piece) => piece.Offset + piece.Length <= PageBytes;
-
-    /// <summary>Pages that lie side by side here.</summary>
-    private sealed class Mapping(XenGrantTable table, nint address, int pages, bool writable) : IGrantMapping
-    {
-        private nint _address = address;
-
-        public int Pages => pages;
-
-        public nint Address(int page) => At(page * PageBytes, PageBytes);
-
-        public void Read(int offset, Span<byte> destination) => HostMemory.CopyFrom(At(offset, destination.Length), destination);
-
-        public void Write(int offset, ReadOnlySpan<byte> source)
-        {
-            CheckWritable();
-            HostMemory.CopyTo(source, At(offset, source.Length));
-        }
-
-        public uint ReadIndex(int offset) => HostMemory.ReadAcquire(At(offset & ~3, sizeof(uint)));
-
-        public void WriteIndex(int offset, uint value)
-        {
-            CheckWritable();
-            HostMemory.WriteRelease(At(offset & ~3, sizeof(uint)), value);
-        }
-
-        /// <summary>The guest sees its own memory.</summary>
-        public void Written(int page)
-        {
-        }
-
-        public void Dispose()
-        {
-            if (_address == 0) return;
-            table.Unmap(_address, pages);
-            _address = 0;
-        }
-
-        private void CheckWritable()
-        {
-            if (!writable) throw new InvalidOperationException("the pages are mapped for reading");
-        }
-
-        /// <summary>An address outside would be somebody else's memory, and one after the end nobody's.</summary>
-        private nint At(int offset, int length)
-        {
-            ObjectDisposedException.ThrowIf(_address == 0, this);
-            if ((uint)offset > (uint)(pages * PageBytes) || (uint)length > (uint)(pages * PageBytes) - (uint)offset) throw new ArgumentOutOfRangeException(nameof(offset));
-            return _address + offset;
-        }
-    }
 }
