@@ -8,7 +8,7 @@ export PATH=$PATH:/usr/sbin:/sbin
 xendm=$(realpath "$1")
 shift
 guests=("$@")
-[ ${#guests[@]} -gt 0 ] || guests=(direct smp pae pvhvm pvhvm4 plain disk cd grub ipxe icount hvmloader hvmlinux memtest gdb nic-e1000 nic-8139cp nic-8139too ipxe-e1000 ipxe-rtl8139 power)
+[ ${#guests[@]} -gt 0 ] || guests=(direct smp pae pvhvm pvhvm4 plain disk cd grub ipxe icount hvmloader hvmlinux memtest gdb pv pv4 pvkept nic-e1000 nic-8139cp nic-8139too ipxe-e1000 ipxe-rtl8139 power)
 lab=$("$here/../XenLab/build.sh") || { echo "FAIL guests: the images could not be built"; exit 1; }
 tmp=$(mktemp -d)
 pid=
@@ -256,6 +256,37 @@ for guest in "${guests[@]}"; do
       ask "for n in \$(seq 60); do [ \$(stat -c %s /c/got) -ge $(stat -c %s "$tmp/numbers") ] && break; sleep 0.5; done; md5sum </c/got" 60
       [ "${reply%% *}" = "$(md5sum <"$tmp/numbers" | cut -d' ' -f1)" ] || { ask 'wc -c </c/got' 20; fail "what hvc1 took is not what was sent: $reply bytes"; continue; }
       off && pass ;;
+    pv | pv4)
+      # Nothing is emulated once the guest's drivers run: its root is a PV disk, its net a PV NIC.
+      cpus=1
+      [ $guest = pv ] || cpus=4
+      serve
+      boot "${kernel[@]}" --cpus $cpus --disk "$(image root.img),pv,snapshot" --disk "$(image data.img),pv" --net user,pv --append "console=ttyS0 nokaslr lab.root=xvda"
+      expect '^UP' 200 || { fail 'did not reach its shell'; continue; }
+      clean && xen $cpus || continue
+      ask 'grep -c "^/dev/xvda / ext4 rw" /proc/mounts; ls /dev/sd* /sys/class/net | grep -v lo' 20
+      [ "$reply" = "1 ls: /dev/sd*: No such file or directory /sys/class/net:" ] || { fail "emulated devices are left, or the root is not on xvda: $reply"; continue; }
+      ask 'echo 3 >/proc/sys/vm/drop_caches; md5sum </dev/xvdb' 60
+      [ "${reply%% *}" = "$(md5sum <"$tmp/data.img" | cut -d' ' -f1)" ] || { fail "wrong sum of the data disk: $reply"; continue; }
+      ask 'load xen-netfront && nic 52:54:00:12:34:56 10.0.2.15 && ping -c 2 -w 5 10.0.2.2 >/dev/null && echo there' 30
+      [[ $reply =~ there$ ]] || { fail "no net: $reply"; continue; }
+      exchange 'the PV NIC' || continue
+      ask 'reload_nics && nic 52:54:00:12:34:56 10.0.2.15 && ping -c 2 -w 5 10.0.2.2 >/dev/null && echo there' 30
+      [[ $reply =~ there$ ]] || { fail "no net after the driver was loaded again: $reply"; continue; }
+      # Linux' blkfront, unlike its netfront, does not begin anew at a device that it closed: both ends say Closed, and the other disk goes on.
+      ask 'echo vbd-51728 >/sys/bus/xen/drivers/vbd/unbind && no_disk xvdb && cat /sys/bus/xen/devices/vbd-51728/state && echo more >/file && sync && cat /file' 60
+      [ "$reply" = 'Closed more' ] || { fail "a disk that is given back: $reply"; continue; }
+      clean && off && pass ;;
+    pvkept)
+      # A guest that keeps its emulated devices has them, though their PV twins are there.
+      boot "${kernel[@]}" --disk "$(image data.img),pv,snapshot" --net user,pv --append "console=ttyS0 nokaslr xen_emul_unplug=never"
+      expect '^UP' 150 || { fail 'did not reach its shell'; continue; }
+      clean && xen 1 || continue
+      ask 'disk hda && md5sum </dev/hda' 60
+      [ "${reply%% *}" = "$(md5sum <"$tmp/data.img" | cut -d' ' -f1)" ] || { fail "wrong sum of the IDE disk: $reply"; continue; }
+      ask 'load e1000 && nic 52:54:00:12:34:56 10.0.2.15 && ping -c 2 -w 5 10.0.2.2 >/dev/null && echo there' 30
+      [[ $reply =~ ^eth0\ e1000\ there$ ]] || { fail "no net: $reply"; continue; }
+      off && pass ;;
     plain)
       boot "${kernel[@]}" --no-xen --append "console=ttyS0 nokaslr"
       expect '^UP' 150 || { fail 'did not reach its shell'; continue; }
@@ -300,11 +331,24 @@ for guest in "${guests[@]}"; do
       package32 busybox-static '*bin/busybox' || { skip "$file"; continue; }
       rm -rf "$tmp/root" && mkdir -p "$tmp/root"
       (cd "$tmp/root" && { zcat "$(image initramfs)" 2>/dev/null || cat "$(image initramfs)"; } | cpio -idm 2>/dev/null
-        cp "$file" bin/busybox && rm -f bin/pio mod/*.ko && find . | cpio -oH newc 2>/dev/null | gzip -1 >"$tmp/initrd32")
-      boot --cpu i686 --cpus 2 --kernel "$vmlinuz" --initrd "$tmp/initrd32" --append "console=ttyS0 nokaslr"
+        cp "$file" bin/busybox && rm -f bin/pio mod/*.ko more/*.ko
+        n=100 && for module in drivers/block/xen-blkfront drivers/net/xen-netfront; do
+          cp "${vmlinuz%/boot/*}"/lib/modules/*/kernel/$module.ko more/$((n++))-$(basename $module | tr - _).ko
+        done
+        find . | cpio -oH newc 2>/dev/null | gzip -1 >"$tmp/initrd32")
+      serve
+      boot --cpu i686 --cpus 2 --kernel "$vmlinuz" --initrd "$tmp/initrd32" --disk "$(image data.img),pv" --net user,model=none,pv --append "console=ttyS0 nokaslr"
       expect '^UP' 200 || { fail 'did not reach its shell'; continue; }
       clean && ask 'uname -m; grep -c ^processor /proc/cpuinfo' 30 && [ "$reply" = 'i686 2' ] || { [ -z "$pid" ] || fail "two 32-bit CPUs expected, got $reply"; continue; }
       xen 2 || continue
+      # The rings have the layout of 32-bit guests.
+      ask 'pv xvda && md5sum </dev/xvda' 60
+      [ "${reply%% *}" = "$(md5sum <"$tmp/data.img" | cut -d' ' -f1)" ] || { fail "wrong sum of the PV disk: $reply"; continue; }
+      ask 'load xen-netfront && nic 52:54:00:12:34:56 10.0.2.15 && ping -c 2 -w 5 10.0.2.2 >/dev/null && echo there' 30
+      [[ $reply =~ there$ ]] || { fail "no net: $reply"; continue; }
+      exchange 'the PV NIC' || continue
+      ask 'unload_disks && no_disk xvda && lsmod | grep -c blkfront' 20
+      [ "$reply" = 0 ] || { fail "the disk driver does not go: $reply"; continue; }
       off && pass ;;
     grub)
       # Its menu, its prompt and an answer on the screen, with keys from the keyboard.
