@@ -32,8 +32,8 @@ internal static class NetProtocol
     public const byte SegmentationTcp4 = 1;
     public const byte SegmentationTcp6 = 2;
 
-    /// <summary>Pieces of data of one packet. 18 is what every backend takes; Linux and Windows keep to it.</summary>
-    public const int MaxPieces = 18;
+    /// <summary>Pieces of data of one packet. Every backend takes 18, and front ends keep to it but for old ones, which had one or two more.</summary>
+    public const int MaxPieces = 20;
 
     /// <summary>Extra infos of one packet: one of each type.</summary>
     public const int MaxExtras = 4;

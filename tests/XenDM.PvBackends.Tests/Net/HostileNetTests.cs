@@ -163,8 +163,8 @@ public sealed class HostileNetTests
     }
 
     [Theory]
-    [InlineData(18, false)]
-    [InlineData(19, true)]
+    [InlineData(20, false)]
+    [InlineData(21, true)]
     public void AChainWithoutEnd(int pieces, bool ends)
     {
         using var machine = new NetMachine();
