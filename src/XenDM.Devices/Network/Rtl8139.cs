@@ -380,6 +380,9 @@ public sealed class Rtl8139 : PciFunction, INetFrontend
     /// <summary>Drivers that took frames out of the descriptors tell by nothing else than that they want interrupts again.</summary>
     private void MaskWritten()
     {
+        // A driver that stops in the middle of the ring, because its turn is over, has acknowledged what is still there: Linux' 8139too polls only
+        // after that cause. It hears of the rest when it wants interrupts again.
+        if (!IsPlusReceive && (Cr & CrReceive) != 0 && !_receive.IsEmpty) _isr |= IsrReceived;
         UpdateIrq();
         _receive.Offer();
     }
