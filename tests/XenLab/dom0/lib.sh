@@ -40,11 +40,16 @@ direct() { printf '%s\n' 'kernel="/data/vmlinuz"' 'ramdisk="/data/initramfs"' "c
 
 # The serial line of the guest with number N (1..4) in the scenario is file descriptor N+3 of this shell.
 number() { grep -nx "$1" "$OUT/guests" | cut -d: -f1; }
-tty_of() { xenstore-read "/local/domain/$1/serial/0/tty" 2>/dev/null || xenstore-read "/local/domain/$1/console/tty" 2>/dev/null; }
+# tty_of NAME DOMID: the guest's serial line, or its PV console where it has no serial line. An HVM guest has both, and the console is there first.
+tty_of() {
+  local line=serial/0
+  ! grep -q '^type="pvh"' "$OUT/$1.cfg" || line=console
+  xenstore-read "/local/domain/$2/$line/tty" 2>/dev/null
+}
 # qdisk VDEV FILE [MODE]: a disk that the device model serves to PV drivers
 qdisk() { echo "format=raw,vdev=$1,access=${3:-rw},backendtype=qdisk,target=$2"; }
 attach() {
-  tty=$(tty_of "$2")
+  tty=$(tty_of "$1" "$2")
   [ -n "$tty" ] || fail "no serial line of $1 in xenstore"
   stty -F "$tty" raw -echo || fail "the serial line $tty of $1 cannot be opened"
   eval "exec $(($(number "$1") + 3))<>$tty"

@@ -11,7 +11,7 @@ say '--- reboot'
 send e2 'reboot -f'
 for i in $(seq 200); do
   domid=$(xl domid e2 2>/dev/null || echo "$old")
-  [ "$domid" != "$old" ] && [ -n "$(tty_of "$domid")" ] && break
+  [ "$domid" != "$old" ] && [ -n "$(tty_of e2 "$domid")" ] && break
   sleep 0.3
 done
 [ "$domid" != "$old" ] || fail 'the guest did not come back after its reboot'

@@ -4,7 +4,6 @@ truncate -s 64M /data/shell.img
 config shell "$(direct)" 'disk=["file:/data/data.img,hda,w","file:/data/shell.img,hdb,w","file:/data/boot.iso,hdc:cdrom,r"]'
 start shell
 up shell 300
-tty=$(tty_of "$domid")
 printf 'hand by_hand\n' >&4
 cat <&4 >/dev/ttyS1 &
 cat /dev/ttyS1 >&4 &
