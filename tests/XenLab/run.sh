@@ -59,6 +59,7 @@ DM=$path
 DM_NAME=$name
 QEMU=$qemu
 HAND=$hand
+ROUNDS=$([ ${#names[@]} = 1 ] && echo 5 || echo 2)
 APPEND="${XENLAB_APPEND:-}"
 SHARED="${shared[*]:-}"
 ALONE="${alone[*]:-}"

@@ -35,7 +35,7 @@ one() {
 lane() {
   for s in $SHARED; do mkdir "/tmp/out/$s" 2>/dev/null && one "$s" "$1" "$2"; done
 }
-export DM DM_NAME QEMU HAND APPEND
+export DM DM_NAME QEMU HAND ROUNDS APPEND
 lane "$CPU_A" "$CPU_B" &
 lane "$CPU_B" "$CPU_A" &
 wait
