@@ -1,0 +1,228 @@
+using System;
+using System.Buffers;
+using System.Buffers.Binary;
+using System.Diagnostics.CodeAnalysis;
+using System.Numerics;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+
+namespace XenDM.Vnc.Encodings;
+
+/// <summary>
+/// The pixel format of a client (RFC 6143, 7.4) and the conversion of a frame's pixels to it. A client with a colour map gets one fixed map of 8 levels
+/// of red and green and 4 of blue, so that it is the same as a true colour format of 8 bits.
+/// </summary>
+public sealed class ClientFormat
+{
+    /// <summary>Bytes of a pixel format in a message.</summary>
+    public const int Length = 16;
+
+    /// <summary>Colours of the map of a client without true colour.</summary>
+    public const int MapColours = 256;
+
+    private const int MapRedMax = 7, MapGreenMax = 7, MapBlueMax = 3, MapRedShift = 0, MapGreenShift = 3, MapBlueShift = 6;
+
+    /// <summary>What a frame's pixels are: 32 bits, little endian, 00RRGGBB.</summary>
+    public static readonly ClientFormat Native = new(32, 24, false, true, 255, 255, 255, 16, 8, 0);
+
+    // A pixel is the sum of an entry for its red, green and blue; the entries hold the bytes in the client's order.
+    private readonly uint[] _red = new uint[256], _green = new uint[256], _blue = new uint[256];
+    private readonly Vector128<byte> _shuffle;
+    private readonly Kind _kind;
+
+    private ClientFormat(int bitsPerPixel, int depth, bool isBigEndian, bool isTrueColour, int redMax, int greenMax, int blueMax, int redShift, int greenShift, int blueShift)
+    {
+        (BitsPerPixel, Depth, IsBigEndian, IsTrueColour) = (bitsPerPixel, depth, isBigEndian, isTrueColour);
+        (RedMax, GreenMax, BlueMax, RedShift, GreenShift, BlueShift) = (redMax, greenMax, blueMax, redShift, greenShift, blueShift);
+        var (red, green, blue) = isTrueColour ? ((redMax, redShift), (greenMax, greenShift), (blueMax, blueShift))
+            : ((MapRedMax, MapRedShift), (MapGreenMax, MapGreenShift), (MapBlueMax, MapBlueShift));
+        Fill(_red, red);
+        Fill(_green, green);
+        Fill(_blue, blue);
+        (CompactBytes, CompactOffset) = Compact(red, green, blue);
+        IsTight = isTrueColour && bitsPerPixel == 32 && depth == 24 && redMax == 255 && greenMax == 255 && blueMax == 255;
+        _kind = bitsPerPixel switch { 8 => Kind.Bytes, 16 => Kind.Words, _ => Kind.Longs };
+        if (_kind == Kind.Longs && Single(_red) is var r && Single(_green) is var g && Single(_blue) is var b && r >= 0 && g >= 0 && b >= 0)
+        {
+            _kind = (r, g, b) == (2, 1, 0) ? Kind.Same : Kind.Shuffle;
+            Span<byte> order = stackalloc byte[16];
+            order.Fill(0xff);
+            for (var i = 0; i < 16; i += 4) (order[i + r], order[i + g], order[i + b]) = ((byte)(i + 2), (byte)(i + 1), (byte)i);
+            _shuffle = Vector128.Create<byte>(order);
+        }
+    }
+
+    private enum Kind
+    {
+        Bytes,
+        Words,
+        Longs,
+
+        /// <summary>32 bits; each colour is a byte.</summary>
+        Shuffle,
+
+        /// <summary>As the frame's pixels are.</summary>
+        Same,
+    }
+
+    /// <summary>8, 16 or 32.</summary>
+    public int BitsPerPixel { get; }
+
+    public int BytesPerPixel => BitsPerPixel / 8;
+
+    /// <summary>Bits of a pixel that mean something.</summary>
+    public int Depth { get; }
+
+    public bool IsBigEndian { get; }
+
+    /// <summary>False: pixels are indices of the map that <see cref="WriteColourMap"/> tells.</summary>
+    public bool IsTrueColour { get; }
+
+    public int RedMax { get; }
+
+    public int GreenMax { get; }
+
+    public int BlueMax { get; }
+
+    public int RedShift { get; }
+
+    public int GreenShift { get; }
+
+    public int BlueShift { get; }
+
+    /// <summary>Pixels of the tight encoding are three bytes: red, green, blue.</summary>
+    internal bool IsTight { get; }
+
+    /// <summary>Bytes of a pixel of ZRLE.</summary>
+    internal int CompactBytes { get; }
+
+    /// <summary>The first byte of a pixel that is one of ZRLE's.</summary>
+    internal int CompactOffset { get; }
+
+    /// <summary>Reads the format that a client asks for.</summary>
+    /// <param name="message"><see cref="Length"/> bytes of SetPixelFormat.</param>
+    /// <returns>False when there is no such format: wrong bits per pixel, or colours that do not fit in a pixel.</returns>
+    public static bool TryRead(ReadOnlySpan<byte> message, [NotNullWhen(true)] out ClientFormat? format)
+    {
+        format = null;
+        var (bits, depth, isTrueColour) = (message[0], message[1], message[3] != 0);
+        var (redMax, greenMax, blueMax) = (BinaryPrimitives.ReadUInt16BigEndian(message[4..]), BinaryPrimitives.ReadUInt16BigEndian(message[6..]),
+            BinaryPrimitives.ReadUInt16BigEndian(message[8..]));
+        var (redShift, greenShift, blueShift) = (message[10], message[11], message[12]);
+        if (bits is not (8 or 16 or 32)) return false;
+        if (isTrueColour && !(Fits(redMax, redShift, bits) && Fits(greenMax, greenShift, bits) && Fits(blueMax, blueShift, bits))) return false;
+        format = new ClientFormat(bits, depth, message[2] != 0, isTrueColour, redMax, greenMax, blueMax, redShift, greenShift, blueShift);
+        return true;
+    }
+
+    /// <summary>Writes <see cref="Length"/> bytes as ServerInit has them.</summary>
+    public void Write(Span<byte> message)
+    {
+        message[..Length].Clear();
+        (message[0], message[1], message[2], message[3]) = ((byte)BitsPerPixel, (byte)Depth, (byte)(IsBigEndian ? 1 : 0), (byte)(IsTrueColour ? 1 : 0));
+        BinaryPrimitives.WriteUInt16BigEndian(message[4..], (ushort)RedMax);
+        BinaryPrimitives.WriteUInt16BigEndian(message[6..], (ushort)GreenMax);
+        BinaryPrimitives.WriteUInt16BigEndian(message[8..], (ushort)BlueMax);
+        (message[10], message[11], message[12]) = ((byte)RedShift, (byte)GreenShift, (byte)BlueShift);
+    }
+
+    /// <summary>Writes the message SetColourMapEntries with the whole map, for a client without true colour.</summary>
+    public static void WriteColourMap(IBufferWriter<byte> output)
+    {
+        const int Header = 6, Entry = 6;
+        var message = output.GetSpan(Header + (MapColours * Entry));
+        message[..Header].Clear();
+        message[0] = 1;
+        BinaryPrimitives.WriteUInt16BigEndian(message[4..], MapColours);
+        for (var i = 0; i < MapColours; i++)
+        {
+            var entry = message[(Header + (i * Entry))..];
+            BinaryPrimitives.WriteUInt16BigEndian(entry, (ushort)(((i >> MapRedShift) & MapRedMax) * 0xffff / MapRedMax));
+            BinaryPrimitives.WriteUInt16BigEndian(entry[2..], (ushort)(((i >> MapGreenShift) & MapGreenMax) * 0xffff / MapGreenMax));
+            BinaryPrimitives.WriteUInt16BigEndian(entry[4..], (ushort)(((i >> MapBlueShift) & MapBlueMax) * 0xffff / MapBlueMax));
+        }
+
+        output.Advance(Header + (MapColours * Entry));
+    }
+
+    /// <summary>Converts pixels of a frame.</summary>
+    /// <param name="to">At least <see cref="BytesPerPixel"/> for each pixel.</param>
+    public void Convert(ReadOnlySpan<uint> pixels, Span<byte> to)
+    {
+        switch (_kind)
+        {
+            case Kind.Same:
+                MemoryMarshal.AsBytes(pixels).CopyTo(to);
+                break;
+            case Kind.Shuffle:
+                Shuffle(pixels, MemoryMarshal.Cast<byte, uint>(to)[..pixels.Length]);
+                break;
+            case Kind.Longs:
+                var longs = MemoryMarshal.Cast<byte, uint>(to)[..pixels.Length];
+                for (var i = 0; i < longs.Length; i++) longs[i] = Convert(pixels[i]);
+                break;
+            case Kind.Words:
+                var words = MemoryMarshal.Cast<byte, ushort>(to)[..pixels.Length];
+                for (var i = 0; i < words.Length; i++) words[i] = (ushort)Convert(pixels[i]);
+                break;
+            default:
+                to = to[..pixels.Length];
+                for (var i = 0; i < to.Length; i++) to[i] = (byte)Convert(pixels[i]);
+                break;
+        }
+    }
+
+    /// <returns>The pixel's bytes in the client's order, the first one lowest.</returns>
+    public uint Convert(uint pixel) => _red[(byte)(pixel >> 16)] | _green[(byte)(pixel >> 8)] | _blue[(byte)pixel];
+
+    /// <summary>Converts one pixel.</summary>
+    /// <returns>Bytes written: <see cref="BytesPerPixel"/>.</returns>
+    internal int Convert(uint pixel, Span<byte> to)
+    {
+        var value = Convert(pixel);
+        switch (BitsPerPixel)
+        {
+            case 8:
+                to[0] = (byte)value;
+                return 1;
+            case 16:
+                BinaryPrimitives.WriteUInt16LittleEndian(to, (ushort)value);
+                return 2;
+            default:
+                BinaryPrimitives.WriteUInt32LittleEndian(to, value);
+                return 4;
+        }
+    }
+
+    private static bool Fits(int max, int shift, int bits) => shift < bits && ((ulong)max << shift) >> bits == 0;
+
+    /// <returns>The byte that an 8-bit colour takes whole; -1 when there is none.</returns>
+    private static int Single(uint[] table) => BitOperations.PopCount(table[255]) == 8 && table[1] != 0 && table[255] == table[1] * 255 && BitOperations.TrailingZeroCount(table[1]) % 8 == 0
+        ? BitOperations.TrailingZeroCount(table[1]) / 8 : -1;
+
+    private void Fill(uint[] table, (int Max, int Shift) colour)
+    {
+        for (var i = 0; i < table.Length; i++)
+        {
+            var value = (uint)(((i * colour.Max) + 127) / 255) << colour.Shift;
+            table[i] = !IsBigEndian ? value : BitsPerPixel switch { 8 => value, 16 => BinaryPrimitives.ReverseEndianness((ushort)value), _ => BinaryPrimitives.ReverseEndianness(value) };
+        }
+    }
+
+    /// <summary>A ZRLE pixel of a format of 32 bits whose colours lie in the low, or in the high, 24 bits leaves the fourth byte out (RFC 6143, 7.7.5).</summary>
+    private (int Bytes, int Offset) Compact((int Max, int Shift) red, (int Max, int Shift) green, (int Max, int Shift) blue)
+    {
+        if (BitsPerPixel != 32 || !IsTrueColour || Depth > 24) return (BytesPerPixel, 0);
+        var all = ((uint)red.Max << red.Shift) | ((uint)green.Max << green.Shift) | ((uint)blue.Max << blue.Shift);
+        if (all >> 24 == 0) return (3, IsBigEndian ? 1 : 0);
+        if ((all & 0xff) == 0) return (3, IsBigEndian ? 0 : 1);
+        return (4, 0);
+    }
+
+    private void Shuffle(ReadOnlySpan<uint> pixels, Span<uint> to)
+    {
+        var i = 0;
+        for (; i <= pixels.Length - 4; i += 4) Vector128.Shuffle(Vector128.Create(pixels[i..]).AsByte(), _shuffle).AsUInt32().CopyTo(to[i..]);
+        for (; i < pixels.Length; i++) to[i] = Convert(pixels[i]);
+    }
+}
