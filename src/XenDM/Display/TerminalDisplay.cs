@@ -42,7 +42,7 @@ internal sealed class TerminalDisplay : ICharFrontend, IKeySink, IDisposable
     private const string MenuText = " r reset | p power button | q quit | s screenshot | m monitor | a Ctrl-A | Esc back ";
 
     private readonly ICharBackend _terminal;
-    private readonly StdVga _vga;
+    private readonly VgaAdapter _vga;
     private readonly Ps2Keyboard _keyboard;
     private readonly ITerminalActions _actions;
     private readonly Func<(int Columns, int Rows)> _size;
@@ -65,7 +65,7 @@ internal sealed class TerminalDisplay : ICharFrontend, IKeySink, IDisposable
     /// <param name="terminal">A terminal in raw mode.</param>
     /// <param name="size">Asks for its size.</param>
     /// <param name="folder">Where pictures of the screen go.</param>
-    public TerminalDisplay(ICharBackend terminal, StdVga vga, Ps2Keyboard keyboard, IVmClock clock, ITerminalActions actions, Func<(int Columns, int Rows)> size, string folder)
+    public TerminalDisplay(ICharBackend terminal, VgaAdapter vga, Ps2Keyboard keyboard, IVmClock clock, ITerminalActions actions, Func<(int Columns, int Rows)> size, string folder)
     {
         _terminal = terminal;
         _vga = vga;

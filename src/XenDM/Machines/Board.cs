@@ -160,7 +160,7 @@ internal sealed class Board : IIrqSink, IUnplug
     public AcpiHotplug? Hotplug { get; }
 
     /// <summary>The display adapter; null without one.</summary>
-    public StdVga? Vga { get; }
+    public VgaAdapter? Vga { get; }
 
     /// <summary>The emulated NICs, in the order of the command line; those that the guest unplugged too.</summary>
     public IReadOnlyList<PciFunction> Nics => _nics;

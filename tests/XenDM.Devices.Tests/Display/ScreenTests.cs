@@ -243,7 +243,7 @@ public class ScreenTests
         BinaryPrimitives.WriteUInt32LittleEndian(raw, pixel);
         raw.AsSpan(0, bytes).CopyTo(_vga.Vram[(((13 * 400) + 16 + 319) * bytes)..]);
         _vga.Render();
-        Assert.Equal((ScreenKind.Vbe, 320, 200, depth), (Screen.Kind, Screen.Width, Screen.Height, Screen.Depth));
+        Assert.Equal((ScreenKind.Extended, 320, 200, depth), (Screen.Kind, Screen.Width, Screen.Height, Screen.Depth));
         Assert.Equal((0u, expected, 0u), (_vga.Pixel(318, 3), _vga.Pixel(319, 3), _vga.Pixel(319, 4)));
     }
 

@@ -19,8 +19,8 @@ public enum ScreenKind
     /// <summary>256 colours, a byte a pixel.</summary>
     Packed,
 
-    /// <summary>A mode of the VBE registers.</summary>
-    Vbe,
+    /// <summary>A mode of the adapter's own, such as those of the VBE registers.</summary>
+    Extended,
 }
 
 /// <summary>
@@ -42,20 +42,21 @@ public sealed class Screen
 
     private readonly VideoMemory _memory;
     private readonly VgaRegisters _vga;
-    private readonly VbeRegisters _vbe;
+    private readonly IExtendedMode _extended;
+    private byte[] _wrapped = [];
 
-    internal Screen(VideoMemory memory, VgaRegisters vga, VbeRegisters vbe)
+    internal Screen(VideoMemory memory, VgaRegisters vga, IExtendedMode extended)
     {
         _memory = memory;
         _vga = vga;
-        _vbe = vbe;
+        _extended = extended;
     }
 
     public ScreenKind Kind
     {
         get
         {
-            if (_vbe.IsOn) return ScreenKind.Vbe;
+            if (_extended.IsOn) return ScreenKind.Extended;
             if ((_vga.Graphics[6] & 1) == 0) return ScreenKind.Text;
             return ((_vga.Graphics[5] >> 5) & 3) switch
             {
@@ -74,18 +75,18 @@ public sealed class Screen
     /// <summary>Dots of a line: 8 to 16000.</summary>
     public int Width => Kind switch
     {
-        ScreenKind.Vbe => _vbe.Width,
+        ScreenKind.Extended => _extended.Width,
         ScreenKind.Text => Columns * CellWidth * DotWidth,
         _ => Columns * 8 * DotWidth,
     };
 
     /// <summary>Lines: 1 to 12000.</summary>
-    public int Height => _vbe.IsOn ? _vbe.Height : _vga.DisplayLines << ((_vga.Crtc[0x17] >> 2) & 1);
+    public int Height => _extended.IsOn ? _extended.Height : _vga.DisplayLines << ((_vga.Crtc[0x17] >> 2) & 1);
 
     /// <summary>Bits a pixel.</summary>
     public int Depth => Kind switch
     {
-        ScreenKind.Vbe => _vbe.Depth,
+        ScreenKind.Extended => _extended.Depth,
         ScreenKind.Interleaved => 2,
         ScreenKind.Packed => 8,
         _ => 4,
@@ -165,7 +166,7 @@ public sealed class Screen
             return;
         }
 
-        if (_vbe.IsOn) RenderVbe(pixels, stride, width, height);
+        if (_extended.IsOn) RenderExtended(pixels, stride, width, height);
         else RenderVga(pixels, stride, width, height, blinkOn);
     }
 
@@ -289,42 +290,65 @@ public sealed class Screen
             if ((uint)i < (uint)line.Length) line[i] = colour;
     }
 
-    private void RenderVbe(Span<uint> pixels, int stride, int width, int height)
+    private void RenderExtended(Span<uint> pixels, int stride, int width, int height)
     {
         Span<uint> colours = stackalloc uint[256];
-        var depth = _vbe.Depth;
+        var depth = _extended.Depth;
         for (var n = 0; n < 256; n++) colours[n] = depth == 4 ? AttributeColour(n & 15) : _vga.Colour(n);
         var memory = _memory.Bytes;
-        var pitch = _vbe.Pitch;
+        int mask = memory.Length - 1, bytes = LineBytes(_extended.X + width, depth);
         for (var y = 0; y < height; y++)
         {
-            // The virtual screen lies in memory as a whole, so every line does.
-            var source = memory.Slice((_vbe.Y + y) * pitch, pitch);
+            var address = _extended.LineAddress(y) & mask;
+            var source = address + bytes <= memory.Length ? memory.Slice(address, bytes) : Wrap(memory, address, bytes);
             var line = pixels.Slice(y * stride, width);
             switch (depth)
             {
                 case 4: PlanarLine(source, line, colours); break;
                 case 8:
-                    for (var x = 0; x < width; x++) line[x] = colours[source[_vbe.X + x]];
+                    for (var x = 0; x < width; x++) line[x] = colours[source[_extended.X + x]];
                     break;
-                case 15 or 16: HighColourLine(source[(2 * _vbe.X)..], line, depth); break;
+                case 15 or 16: HighColourLine(source[(2 * _extended.X)..], line, depth); break;
                 case 24:
-                    source = source[(3 * _vbe.X)..];
+                    source = source[(3 * _extended.X)..];
                     for (var x = 0; x < width; x++) line[x] = source[3 * x] | ((uint)source[(3 * x) + 1] << 8) | ((uint)source[(3 * x) + 2] << 16);
                     break;
                 default:
-                    source = source[(4 * _vbe.X)..];
+                    source = source[(4 * _extended.X)..];
                     for (var x = 0; x < width; x++) line[x] = BinaryPrimitives.ReadUInt32LittleEndian(source[(4 * x)..]) & 0xff_ffff;
                     break;
             }
         }
     }
 
+    /// <summary>Bytes of a line of so many pixels.</summary>
+    private static int LineBytes(int pixels, int depth) => depth switch
+    {
+        4 => (pixels + 7) / 8 * 4,
+        15 => 2 * pixels,
+        _ => pixels * depth / 8,
+    };
+
+    /// <summary>A line whose rest is found again at the beginning of memory.</summary>
+    private ReadOnlySpan<byte> Wrap(ReadOnlySpan<byte> memory, int address, int bytes)
+    {
+        if (_wrapped.Length < bytes) _wrapped = new byte[bytes];
+        for (var done = 0; done < bytes;)
+        {
+            var piece = Math.Min(bytes - done, memory.Length - address);
+            memory.Slice(address, piece).CopyTo(_wrapped.AsSpan(done));
+            done += piece;
+            address = 0;
+        }
+
+        return _wrapped.AsSpan(0, bytes);
+    }
+
     private void PlanarLine(ReadOnlySpan<byte> source, Span<uint> line, ReadOnlySpan<uint> colours)
     {
         for (var x = 0; x < line.Length; x++)
         {
-            var at = _vbe.X + x;
+            var at = _extended.X + x;
             var cell = BinaryPrimitives.ReadUInt32LittleEndian(source.Slice(at / 8 * 4, 4));
             var bit = 7 - (at & 7);
             line[x] = colours[Bit(cell, bit) | (Bit(cell, bit + 8) << 1) | (Bit(cell, bit + 16) << 2) | (Bit(cell, bit + 24) << 3)];

@@ -11,10 +11,9 @@ namespace XenDM.Devices.Display.Vga;
 /// The display adapter of Bochs and QEMU ("stdvga"): 1234:1111, class 0300, an IBM VGA with the VBE registers and a linear framebuffer. BAR0
 /// shows video memory, BAR2 4 KiB of registers: EDID at 0, the ports 3c0-3df at 400, the VBE registers at 500, and at 600 the size of the
 /// last block and the byte order; an expansion ROM. No interrupt, no DMA. Interface: Bochs "VBE Display API"; QEMU docs/specs/standard-vga.
-/// Deviations: ports and window answer also while the command register does not enable their decoding, because no firmware cares for it;
-/// the byte order is always little-endian.
+/// Deviation: the byte order is always little-endian.
 /// </summary>
-public sealed class StdVga : PciFunction
+public sealed class StdVga : VgaAdapter
 {
     private const int FrameBufferBar = 0;
     private const int RegisterBar = 2;
@@ -36,21 +35,15 @@ public sealed class StdVga : PciFunction
     /// <param name="rom">Image of the VGA BIOS, up to 256 KiB; empty for none.</param>
     /// <param name="ram">Guest memory; the adapter itself never touches it.</param>
     public StdVga(string id, VideoMemory memory, ReadOnlySpan<byte> rom, IGuestMemory ram, IVmClock clock)
-        : base(id, Vendor, Product, 0x030000, Revision, ram)
+        : base(id, Vendor, Product, Revision, rom, ram)
     {
         _memory = memory;
         Registers = new VgaRegisters(clock, Bell);
         Vbe = new VbeRegisters(memory, Registers, Bell);
         Window = new VgaMemory(memory, Registers, Vbe, Bell);
         Screen = new Screen(memory, Registers, Vbe);
-        SetSubsystem(0x1af4, 0x1100);
-        SetWritable16(PciConstants.Command, PciConstants.CommandIo | PciConstants.CommandMemory);
-        SetWritable8(PciConstants.InterruptLine, 0);
         AddBar(FrameBufferBar, BarKind.MemoryPrefetchable, (uint)memory.Size, new FrameBuffer(memory, Bell), "framebuffer");
         AddBar(RegisterBar, BarKind.Memory, RegisterBytes, new RegisterBlock(this), "registers");
-        if (rom.IsEmpty) return;
-        var image = new OptionRom(rom);
-        AddRom((uint)image.Size, image);
     }
 
     public VgaRegisters Registers { get; }
@@ -59,11 +52,7 @@ public sealed class StdVga : PciFunction
 
     public VgaMemory Window { get; }
 
-    /// <summary>What a monitor would show.</summary>
-    public Screen Screen { get; }
-
-    /// <summary>Rings when the screen may have changed, but for writes to the framebuffer that the home maps into the guest.</summary>
-    public ChangeBell Bell { get; } = new();
+    public override Screen Screen { get; }
 
     protected override void OnAttached() => _mappings = [.. Registers.MapPorts(Bus!.Ports), Vbe.MapPorts(Bus.Ports), Window.Map(Bus.Memory)];
 

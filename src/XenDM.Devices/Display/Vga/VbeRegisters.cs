@@ -12,7 +12,7 @@ namespace XenDM.Devices.Display.Vga;
 /// Values are made to fit: a width is a multiple of 8, the virtual screen holds the visible one, and both lie in video memory.
 /// Deviations: XRES, YRES and BPP also change while a mode is on; the virtual height is always what fits in memory.
 /// </summary>
-public sealed class VbeRegisters : IIoRegion, IStateful
+public sealed class VbeRegisters : IIoRegion, IExtendedMode, IStateful
 {
     private const ushort IndexPort = 0x1ce;
     private const ushort FirstId = 0xb0c0;
@@ -90,6 +90,9 @@ public sealed class VbeRegisters : IIoRegion, IStateful
 
     /// <summary>Lines from the top of the virtual screen to the visible one.</summary>
     public int Y => _y;
+
+    /// <summary>The virtual screen lies in memory as a whole, so every line does.</summary>
+    int IExtendedMode.LineAddress(int y) => (_y + y) * Pitch;
 
     /// <summary>The window at a0000 shows 64 KiB of linear memory.</summary>
     internal bool IsBanked => IsOn && _depth > 4;

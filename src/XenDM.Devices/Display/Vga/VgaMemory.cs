@@ -29,19 +29,27 @@ public sealed class VgaMemory : IBulkRegion, IStateful
 
     private readonly VideoMemory _memory;
     private readonly VgaRegisters _vga;
-    private readonly VbeRegisters _vbe;
+    private readonly VbeRegisters? _vbe;
     private readonly ChangeBell _bell;
 
     /// <summary>What the last read found, plane 0 in the lowest byte.</summary>
     private uint _latches;
 
-    public VgaMemory(VideoMemory memory, VgaRegisters vga, VbeRegisters vbe, ChangeBell bell)
+    /// <param name="vbe">Registers that show another part of memory in the window; null where there are none.</param>
+    internal VgaMemory(VideoMemory memory, VgaRegisters vga, VbeRegisters? vbe, ChangeBell bell)
     {
         _memory = memory;
         _vga = vga;
         _vbe = vbe;
         _bell = bell;
     }
+
+    /// <summary>What the last read found, plane 0 in the lowest byte.</summary>
+    internal uint Latches => _latches;
+
+    private bool IsVbe => _vbe is { IsOn: true };
+
+    private bool IsBanked => _vbe is { IsBanked: true };
 
     internal RegionMapping Map(AddressSpace memory) => memory.Map("vga memory", WindowStart, WindowBytes, this);
 
@@ -77,23 +85,23 @@ public sealed class VgaMemory : IBulkRegion, IStateful
     private bool TryBank(int offset, int length, out Span<byte> bank)
     {
         bank = default;
-        if (!_vbe.IsBanked || offset + length > BankBytes || _vbe.BankOffset + BankBytes > _memory.Size) return false;
+        if (_vbe is not { IsBanked: true } || offset + length > BankBytes || _vbe.BankOffset + BankBytes > _memory.Size) return false;
         bank = _memory.Bytes.Slice(_vbe.BankOffset + offset, length);
         return true;
     }
 
     private byte ReadByte(int offset)
     {
-        if (_vbe.IsBanked) return TryBank(offset, 1, out var bank) ? bank[0] : (byte)0xff;
+        if (IsBanked) return TryBank(offset, 1, out var bank) ? bank[0] : (byte)0xff;
         if (!TryPlace(offset, out var address)) return 0xff;
         var graphics = _vga.Graphics;
         int index = address, plane = graphics[4];
-        if (!_vbe.IsOn && (_vga.Sequencer[4] & MemoryModeChain4) != 0)
+        if (!IsVbe && (_vga.Sequencer[4] & MemoryModeChain4) != 0)
         {
             plane = address & 3;
             index = address >> 2;
         }
-        else if (!_vbe.IsOn && (graphics[5] & ModeOddEven) != 0)
+        else if (!IsVbe && (graphics[5] & ModeOddEven) != 0)
         {
             plane = (plane & 2) | (address & 1);
             index = address >> 1;
@@ -111,7 +119,7 @@ public sealed class VgaMemory : IBulkRegion, IStateful
 
     private void WriteByte(int offset, byte value)
     {
-        if (_vbe.IsBanked)
+        if (IsBanked)
         {
             if (TryBank(offset, 1, out var bank)) bank[0] = value;
             return;
@@ -120,12 +128,12 @@ public sealed class VgaMemory : IBulkRegion, IStateful
         if (!TryPlace(offset, out var address)) return;
         int index = address, planes = _vga.Sequencer[2];
         var memoryMode = _vga.Sequencer[4];
-        if (!_vbe.IsOn && (memoryMode & MemoryModeChain4) != 0)
+        if (!IsVbe && (memoryMode & MemoryModeChain4) != 0)
         {
             planes &= 1 << (address & 3);
             index = address >> 2;
         }
-        else if (!_vbe.IsOn && (memoryMode & MemoryModeSequential) == 0)
+        else if (!IsVbe && (memoryMode & MemoryModeSequential) == 0)
         {
             planes &= 5 << (address & 1);
             index = address >> 1;
@@ -178,7 +186,7 @@ public sealed class VgaMemory : IBulkRegion, IStateful
     {
         address = offset;
         if (!_vga.RamEnabled) return false;
-        if (_vbe.IsOn) return offset < BankBytes;
+        if (IsVbe) return offset < BankBytes;
         var (start, length) = ((_vga.Graphics[6] >> 2) & 3) switch
         {
             0 => (0, WindowBytes),
@@ -193,7 +201,7 @@ public sealed class VgaMemory : IBulkRegion, IStateful
     /// <summary>The planes repeat after 64 KiB; a VBE mode of 4 bits reaches the rest of them by its bank.</summary>
     private bool TryIndex(ref int index)
     {
-        if (!_vbe.IsOn)
+        if (_vbe is not { IsOn: true })
         {
             index &= PlaneBytes - 1;
             return true;

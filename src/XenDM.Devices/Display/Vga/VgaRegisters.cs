@@ -34,6 +34,9 @@ public sealed class VgaRegisters : IStateful
     private const byte StatusDisplayOff = 0x01;
     private const byte StatusRetrace = 0x08;
     private const byte DacReads = 0x03;
+    private const byte SequencerIndexMask = 0x07;
+    private const byte CrtcIndexMask = 0x3f;
+    private const byte GraphicsIndexMask = 0x0f;
     private const long ShortestFrame = 4_000_000;
     private const long LongestFrame = 50_000_000;
 
@@ -92,27 +95,28 @@ public sealed class VgaRegisters : IStateful
         .Computed(0x1, 1, "AR data", read: static v => (uint)s_attribute.Read(v, (uint)v._attributeIndex & 0x1f, 1))
         .Byte(0x2, "MISC", static v => ref v._misc, read: static _ => StatusSwitchSense, write: static (v, value) => v.WriteMisc((byte)value))
         .Byte(0x3, "VSE", static v => ref v._enable, reset: 1, mask: 0x01)
-        .Byte(0x4, "SR index", static v => ref v._sequencerIndex, mask: 0x07)
-        .Computed(0x5, 1, "SR data", read: static v => (uint)s_sequencer.Read(v, v._sequencerIndex, 1), write: static (v, value) => v.WriteSequencer(value))
-        .Byte(0x6, "PELMASK", static v => ref v._pelMask, reset: 0xff, after: static v => v._bell.Ring())
-        .Computed(0x7, 1, "PELREAD", read: static v => v._dacReads ? DacReads : 0u, write: static (v, value) => v.StartDacRead((byte)value))
-        .Byte(0x8, "PELADDR", static v => ref v._dacIndex, write: static (v, value) => v.StartDacWrite((byte)value))
+        .Byte(0x4, "SR index", static v => ref v._sequencerIndex, write: static (v, value) => v._sequencerIndex = (byte)(value & v.IndexMask(SequencerIndexMask)))
+        .Computed(0x5, 1, "SR data", read: static v => v.Read(RegisterBank.Sequencer), write: static (v, value) => v.Write(RegisterBank.Sequencer, (byte)value))
+        .Byte(0x6, "PELMASK", static v => ref v._pelMask, reset: 0xff, read: static v => v.ReadPelMask(), write: static (v, value) => v.WritePelMask((byte)value))
+        .Computed(0x7, 1, "PELREAD", read: static v => v.ReadDacState(), write: static (v, value) => v.StartDacRead((byte)value))
+        .Byte(0x8, "PELADDR", static v => ref v._dacIndex, read: static v => v.ReadDacIndex(), write: static (v, value) => v.StartDacWrite((byte)value))
         .Computed(0x9, 1, "PELDATA", read: static v => v.ReadDac(), write: static (v, value) => v.WriteDac((byte)value))
         .Byte(0xa, "FCR", static v => ref v._feature, mask: 0)
         .Reserved(0xb, 1, 0xff)
         .Computed(0xc, 1, "MISC read", read: static v => v._misc, write: static (_, _) => { })
         .Reserved(0xd, 1, 0xff)
-        .Byte(0xe, "GR index", static v => ref v._graphicsIndex, mask: 0x0f)
-        .Computed(0xf, 1, "GR data", read: static v => (uint)s_graphics.Read(v, v._graphicsIndex, 1), write: static (v, value) => v.WriteGraphics(value))
+        .Byte(0xe, "GR index", static v => ref v._graphicsIndex, write: static (v, value) => v._graphicsIndex = (byte)(value & v.IndexMask(GraphicsIndexMask)))
+        .Computed(0xf, 1, "GR data", read: static v => v.Read(RegisterBank.Graphics), write: static (v, value) => v.Write(RegisterBank.Graphics, (byte)value))
         .Build();
 
     private static readonly RegisterTable<VgaRegisters> s_crtcPorts = new RegisterTable<VgaRegisters>("VGA CRTC", 2)
-        .Byte(0, "CR index", static v => ref v._crtcIndex, mask: 0x3f)
-        .Computed(1, 1, "CR data", read: static v => (uint)s_crtc.Read(v, v._crtcIndex, 1), write: static (v, value) => v.WriteCrtc((byte)value))
+        .Byte(0, "CR index", static v => ref v._crtcIndex, write: static (v, value) => v._crtcIndex = (byte)(value & v.IndexMask(CrtcIndexMask)))
+        .Computed(1, 1, "CR data", read: static v => v.Read(RegisterBank.Crtc), write: static (v, value) => v.Write(RegisterBank.Crtc, (byte)value))
         .Build();
 
     private readonly IVmClock _clock;
     private readonly ChangeBell _bell;
+    private readonly IVgaExtension? _extension;
     private readonly byte[] _sequencer = new byte[5];
     private readonly byte[] _crtc = new byte[25];
     private readonly byte[] _graphics = new byte[9];
@@ -135,10 +139,12 @@ public sealed class VgaRegisters : IStateful
     private bool _attributeDataNext;
 
     /// <param name="clock">Moves the beam.</param>
-    public VgaRegisters(IVmClock clock, ChangeBell bell)
+    /// <param name="extension">What the adapter adds to the registers; null for nothing.</param>
+    internal VgaRegisters(IVmClock clock, ChangeBell bell, IVgaExtension? extension = null)
     {
         _clock = clock;
         _bell = bell;
+        _extension = extension;
     }
 
     /// <summary>Palette accesses carry 8 bits a colour instead of 6.</summary>
@@ -159,6 +165,12 @@ public sealed class VgaRegisters : IStateful
 
     /// <summary>The CPU reaches video memory.</summary>
     internal bool RamEnabled => (_misc & MiscRamEnable) != 0;
+
+    /// <summary>Index of the attribute controller with the bit that gives the palette to the screen.</summary>
+    internal byte AttributeIndex => _attributeIndex;
+
+    /// <summary>The next write to the attribute controller is data, not an index.</summary>
+    internal bool IsAttributeDataNext => _attributeDataNext;
 
     /// <summary>The palette is given to the screen; without it the screen is dark.</summary>
     internal bool PaletteOnScreen => (_attributeIndex & AttributePaletteOnScreen) != 0;
@@ -244,17 +256,32 @@ public sealed class VgaRegisters : IStateful
 
     private void WriteFeature(byte value) => _feature = (byte)(value & 0x0b);
 
-    private void WriteSequencer(uint value)
+    private int IndexMask(int own) => _extension is null ? own : 0xff;
+
+    private uint Read(RegisterBank bank)
     {
-        s_sequencer.Write(this, _sequencerIndex, 1, value);
+        var (index, table) = Selected(bank);
+        return _extension is not null && _extension.TryRead(bank, index, out var value) ? value : (uint)table.Read(this, index, 1);
+    }
+
+    private void Write(RegisterBank bank, byte value)
+    {
+        var (index, table) = Selected(bank);
+        if (_extension is null || !_extension.TryWrite(bank, index, value))
+        {
+            if (bank == RegisterBank.Crtc) WriteCrtc(value);
+            else table.Write(this, index, 1, value);
+        }
+
         _bell.Ring();
     }
 
-    private void WriteGraphics(uint value)
+    private (byte Index, RegisterTable<VgaRegisters> Table) Selected(RegisterBank bank) => bank switch
     {
-        s_graphics.Write(this, _graphicsIndex, 1, value);
-        _bell.Ring();
-    }
+        RegisterBank.Sequencer => (_sequencerIndex, s_sequencer),
+        RegisterBank.Crtc => (_crtcIndex, s_crtc),
+        _ => (_graphicsIndex, s_graphics),
+    };
 
     /// <summary>While CR11 protects CR00 to CR07, only bit 8 of line compare in CR07 can be written.</summary>
     private void WriteCrtc(byte value)
@@ -266,7 +293,6 @@ public sealed class VgaRegisters : IStateful
         }
 
         s_crtc.Write(this, _crtcIndex, 1, value);
-        _bell.Ring();
     }
 
     /// <summary>Index and data go to the same port by turns; reading the status port makes the next one an index.</summary>
@@ -278,8 +304,29 @@ public sealed class VgaRegisters : IStateful
         _bell.Ring();
     }
 
+    private byte ReadPelMask() => _extension is not null && _extension.TryReadPelMask(out var value) ? value : _pelMask;
+
+    private void WritePelMask(byte value)
+    {
+        if (_extension is null || !_extension.TryWritePelMask(value)) _pelMask = value;
+        _bell.Ring();
+    }
+
+    private uint ReadDacState()
+    {
+        _extension?.PaletteAccessed();
+        return _dacReads ? DacReads : 0u;
+    }
+
+    private uint ReadDacIndex()
+    {
+        _extension?.PaletteAccessed();
+        return _dacIndex;
+    }
+
     private void StartDacWrite(byte index)
     {
+        _extension?.PaletteAccessed();
         _dacIndex = index;
         _dacReads = false;
         _dacStep = 0;
@@ -288,19 +335,29 @@ public sealed class VgaRegisters : IStateful
     /// <summary>The G171 fetches the entry at once and steps on.</summary>
     private void StartDacRead(byte index)
     {
+        _extension?.PaletteAccessed();
         _dacIndex = index;
         _dacReads = true;
         FetchDac();
     }
 
+    /// <summary>The entry that the index says, after which it says the next one.</summary>
+    private Span<byte> NextEntry()
+    {
+        Span<byte> entries = _extension is null ? default : _extension.OtherPalette;
+        if (entries.IsEmpty) entries = _dac;
+        return entries.Slice(3 * (_dacIndex++ & ((entries.Length / 3) - 1)), 3);
+    }
+
     private void FetchDac()
     {
-        _dac.AsSpan(3 * _dacIndex++, 3).CopyTo(_dacPixel);
+        NextEntry().CopyTo(_dacPixel);
         _dacStep = 0;
     }
 
     private byte ReadDac()
     {
+        _extension?.PaletteAccessed();
         var value = _dacPixel[Math.Min(_dacStep, (byte)2)];
         if (++_dacStep > 2) FetchDac();
         return WideDac ? value : (byte)(value >> 2);
@@ -308,10 +365,11 @@ public sealed class VgaRegisters : IStateful
 
     private void WriteDac(byte value)
     {
+        _extension?.PaletteAccessed();
         _dacPixel[Math.Min(_dacStep, (byte)2)] = WideDac ? value : (byte)((value << 2) | ((value >> 4) & 3));
         if (++_dacStep <= 2) return;
         _dacStep = 0;
-        _dacPixel.CopyTo(_dac, 3 * _dacIndex++);
+        _dacPixel.CopyTo(NextEntry());
         _bell.Ring();
     }
 
@@ -326,7 +384,8 @@ public sealed class VgaRegisters : IStateful
     {
         var characters = _crtc[0] + 5;
         var dots = characters * ((_sequencer[1] & 1) != 0 ? 8 : 9) * ((_sequencer[1] & 8) != 0 ? 2 : 1);
-        var lineTime = dots * 1_000_000L / ((_misc & 0x0c) == 0x04 ? 28_322 : 25_175);
+        var select = (_misc >> 2) & 3;
+        var lineTime = dots * 1_000_000L / (_extension?.DotClock(select) ?? (select == 1 ? 28_322 : 25_175));
         var lines = (_crtc[0x06] | Overflow(0, 8) | Overflow(5, 9)) + 2;
         int shownCharacters = _crtc[1] + 1, shownLines = DisplayLines;
         var retrace = _crtc[0x10] | Overflow(2, 8) | Overflow(7, 9);
@@ -397,6 +456,6 @@ public sealed class VgaRegisters : IStateful
         s.U8("dac.step", ref _dacStep);
         s.Bool("dac.reads", ref _dacReads);
         s.Bool("attribute.data-next", ref _attributeDataNext);
-        if (s.IsLoading && (_dacStep > 2 || _sequencerIndex > 7 || _crtcIndex > 0x3f || _graphicsIndex > 0x0f)) s.Fail("dac.step", "an index is out of range");
+        if (s.IsLoading && (_dacStep > 2 || _sequencerIndex > IndexMask(SequencerIndexMask) || _crtcIndex > IndexMask(CrtcIndexMask) || _graphicsIndex > IndexMask(GraphicsIndexMask))) s.Fail("dac.step", "an index is out of range");
     }
 }
