@@ -109,7 +109,8 @@ internal sealed class Host : IDisposable
 
         var machine = new Machine(_xen, _clock, on => _xen.Serving = on, _log);
         var platform = _options.MachineType != "pc";
-        var board = new Board(new BoardOptions(platform, !_options.NoAcpi, _options.Cpus, _options.MaxCpus, serial, bootOrder, kernel?.MakeChip(_xen.Memory)) { Blacklist = new DriverBlacklist(() => _ports?.Ports.Store, _log), Nics = NicSpec.FromOptions(_options), PvDevices = PvDeviceSpec.FromOptions(_options), Netdevs = _netdevs }, _xen, _clock, machine, machine, _log);
+        var display = MakeDisplay(saved is not null, out var video);
+        var board = new Board(new BoardOptions(platform, !_options.NoAcpi, _options.Cpus, _options.MaxCpus, serial, bootOrder, kernel?.MakeChip(_xen.Memory), Display: display) { Blacklist = new DriverBlacklist(() => _ports?.Ports.Store, _log), Nics = NicSpec.FromOptions(_options), PvDevices = PvDeviceSpec.FromOptions(_options), Netdevs = _netdevs }, _xen, _clock, machine, machine, _log);
         AttachDrives(board, _drives);
         PvTwin.Guard(board, _drives, () => machine.PvDevices, _options.IsUnplugStrict);
         machine.Install(board, _drives);
@@ -124,6 +125,7 @@ internal sealed class Host : IDisposable
         if (saved is not null)
         {
             machine.Load(saved);
+            video?.Arrived();
             _log.Phase("saved state restored");
         }
 
@@ -132,6 +134,17 @@ internal sealed class Host : IDisposable
         _target.Machine = machine;
         machine.Started = () => _store?.Announce("running");
         if (!_options.StartPaused) machine.Continue();
+    }
+
+    /// <param name="incoming">The guest is restored and has its video memory.</param>
+    private DisplayAdapter? MakeDisplay(bool incoming, out XenVideoMemory? video)
+    {
+        const long endOfLowRam = 0xf000_0000;
+        video = null;
+        if (DisplaySpec.FromOptions(_options) is not { } spec) return null;
+        var lowBytes = _options.Machine?.GetNumber("max-ram-below-4g", endOfLowRam, 1 << 20, endOfLowRam) ?? endOfLowRam;
+        video = _xen!.CreateVideoMemory(spec.MemoryMiB << 20, (ulong)_options.MemoryMiB << 20, (ulong)lowBytes, incoming);
+        return new DisplayAdapter(video, spec.ReadRom());
     }
 
     /// <summary>A PV or PVH guest: its devices come from xenstore, and there is nothing else.</summary>

@@ -1,4 +1,3 @@
-using System;
 using System.Collections.Generic;
 using XenDM.Core.Hypervisor;
 using XenDM.Core.Io;
@@ -65,10 +64,6 @@ public sealed class FakeHypervisor : IHypervisor
         MemoryKinds.Add((firstPage, pages, kind));
         return true;
     }
-
-    public bool RelocateMemory(ulong fromPage, ulong toPage, uint pages) => true;
-
-    public bool TrackDirtyVram(ulong firstPage, uint pages, Span<byte> bitmap) => false;
 
     public void Shutdown(ShutdownReason reason) => Shutdowns.Add(reason);
 

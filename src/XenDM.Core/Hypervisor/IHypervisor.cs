@@ -53,12 +53,6 @@ public interface IHypervisor : IAddressSpaceListener, IDisposable
     /// <returns>False when the hypervisor refused.</returns>
     bool SetMemoryKind(ulong firstPage, uint pages, MemoryKind kind);
 
-    /// <summary>Moves pages of the guest, so that a BAR shows video memory.</summary>
-    bool RelocateMemory(ulong fromPage, ulong toPage, uint pages);
-
-    /// <summary>Which of the pages were written since the last call; a bit a page. False when the hypervisor cannot tell: treat all as dirty.</summary>
-    bool TrackDirtyVram(ulong firstPage, uint pages, Span<byte> bitmap);
-
     /// <summary>While on, every page that a device writes is reported as dirty (live migration).</summary>
     bool DirtyLogging { get; set; }
 

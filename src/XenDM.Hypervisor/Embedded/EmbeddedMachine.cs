@@ -663,10 +663,6 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
 
     public bool SetMemoryKind(ulong firstPage, uint pages, MemoryKind kind) => true;
 
-    public bool RelocateMemory(ulong fromPage, ulong toPage, uint pages) => false;
-
-    public bool TrackDirtyVram(ulong firstPage, uint pages, Span<byte> bitmap) => false;
-
     public void Shutdown(ShutdownReason reason)
     {
         if (reason == ShutdownReason.Reboot)

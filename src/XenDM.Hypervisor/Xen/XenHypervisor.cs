@@ -14,7 +14,7 @@ namespace XenDM.Hypervisor.Xen;
 /// A Xen domain as the board's hypervisor: an ioreq server with its ranges, interrupts, guest memory and power. Calls to Xen that fail because
 /// the domain is going away are reported once and otherwise ignored: libxl ends this process soon after.
 /// </summary>
-public sealed class XenHypervisor : IHypervisor, IForeignMapper, IIoreqChannels
+public sealed class XenHypervisor : IHypervisor, IVideoPages, IIoreqChannels
 {
     /// <summary>What Xen allows an ioreq server (MAX_NR_IO_RANGES), for each of ports, memory and PCI functions.</summary>
     private const int MaxRanges = 256;
@@ -27,7 +27,7 @@ public sealed class XenHypervisor : IHypervisor, IForeignMapper, IIoreqChannels
     private readonly XenEventChannel _events;
     private readonly XenCall _calls;
     private readonly MapCache _memory;
-    private readonly ulong[] _frames = new ulong[MapCache.BucketBytes >> XenConstants.PageShift];
+    private ulong[] _frames = new ulong[MapCache.BucketBytes >> XenConstants.PageShift];
     private readonly int[] _rangeCount = new int[2];
     private readonly HashSet<string> _complained = [];
     private IFdWatch? _watch;
@@ -152,19 +152,6 @@ public sealed class XenHypervisor : IHypervisor, IForeignMapper, IIoreqChannels
         return true;
     }
 
-    public bool RelocateMemory(ulong fromPage, ulong toPage, uint pages)
-    {
-        // Pages that are mapped here at either place would show what is no longer there.
-        var moved = Try(_model.RelocateMemory(_domain, pages, fromPage, toPage), "move guest pages");
-        _memory.Invalidate();
-
-        // Without the attribute a guest with a passed-through device would see its own screen uncached: slow, but right.
-        if (moved) Try(_model.PinCacheAttribute(_domain, toPage, toPage + pages - 1, XenConstants.CacheWriteBack), "pin a cache attribute");
-        return moved;
-    }
-
-    public bool TrackDirtyVram(ulong firstPage, uint pages, Span<byte> bitmap) => _model.TrackDirtyVram(_domain, firstPage, pages, bitmap) >= 0;
-
     public void Shutdown(ShutdownReason reason) => Try(_model.Shutdown(_domain, (uint)reason), $"shut the guest down ({reason})");
 
     public void SetAcpiSleepState(int state) => Try(_calls.SetHvmParam(_domain, XenConstants.ParamAcpiSleepState, (ulong)state), "set the ACPI sleep state");
@@ -175,8 +162,39 @@ public sealed class XenHypervisor : IHypervisor, IForeignMapper, IIoreqChannels
         while (_resources.TryPop(out var resource)) resource.Dispose();
     }
 
+    /// <summary>Memory for a display adapter. Made before the process is restricted.</summary>
+    /// <inheritdoc cref="XenVideoMemory(int, ulong, ulong, bool, IVideoPages)"/>
+    public XenVideoMemory CreateVideoMemory(int size, ulong ramBytes, ulong lowBytes, bool incoming) => Own(new XenVideoMemory(size, ramBytes, lowBytes, incoming, this));
+
+    void IVideoPages.Populate(ulong firstPage, uint pages)
+    {
+        var frames = new ulong[pages];
+        for (var i = 0u; i < pages; i++) frames[i] = firstPage + i;
+        var count = Check(_calls.PopulatePhysmap(_domain, frames), "cannot make video memory");
+        if (count < pages) throw new XenException($"domain {_domain} may have {count} of {pages} pages of video memory: it has no room beyond its RAM", -Errno.ENOMEM);
+    }
+
+    bool IVideoPages.Relocate(ulong fromPage, ulong toPage, uint pages)
+    {
+        // Pages that are mapped here at either place would show what is no longer there.
+        _memory.Invalidate();
+        return Try(_model.RelocateMemory(_domain, pages, fromPage, toPage), "move video memory");
+    }
+
+    void IVideoPages.Pin(ulong firstPage, uint pages, bool on) =>
+        Try(_model.PinCacheAttribute(_domain, firstPage, firstPage + pages - 1, on ? XenConstants.CacheWriteBack : XenConstants.CacheUnpinned), "pin a cache attribute");
+
+    bool IVideoPages.TrackDirty(ulong firstPage, uint pages, Span<byte> bitmap)
+    {
+        var result = _model.TrackDirtyVram(_domain, firstPage, pages, bitmap);
+
+        // No data: Xen gave up on keeping track for this time.
+        return result >= 0 || (result != -Errno.ENODATA && Try(result, "keep track of writes to video memory"));
+    }
+
     nint IForeignMapper.Map(ulong firstPage, Span<int> errors)
     {
+        if (_frames.Length < errors.Length) _frames = new ulong[errors.Length];
         var frames = _frames.AsSpan(0, errors.Length);
         for (var i = 0; i < frames.Length; i++) frames[i] = firstPage + (ulong)i;
         return _foreign.Map(_domain, writable: true, frames, errors, out var address) < 0 ? 0 : address;

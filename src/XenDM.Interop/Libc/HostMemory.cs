@@ -9,6 +9,9 @@ public static unsafe class HostMemory
 
     public static void CopyTo(ReadOnlySpan<byte> source, nint address) => source.CopyTo(new Span<byte>((void*)address, source.Length));
 
+    /// <summary>Memory that stays mapped for as long as the span is used.</summary>
+    public static Span<byte> Span(nint address, int length) => new((void*)address, length);
+
     /// <summary>32 bits at an aligned address that others write too; later reads are not done before.</summary>
     public static uint ReadAcquire(nint address) => System.Threading.Volatile.Read(ref *(uint*)address);
 

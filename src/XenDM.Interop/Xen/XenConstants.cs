@@ -24,6 +24,9 @@ public static class XenConstants
     /// <summary>XEN_DMOP_MEM_CACHEATTR_WB.</summary>
     public const uint CacheWriteBack = 6;
 
+    /// <summary>XEN_DMOP_MEM_CACHEATTR_DELETE: the range is no longer pinned.</summary>
+    public const uint CacheUnpinned = uint.MaxValue;
+
     /// <summary>HVM_PARAM_ACPI_S_STATE.</summary>
     public const uint ParamAcpiSleepState = 14;
 

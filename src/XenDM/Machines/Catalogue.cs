@@ -5,7 +5,7 @@ namespace XenDM.Machines;
 /// <summary>Which machines and devices can be asked for. What is not built is refused by name before anything is touched.</summary>
 internal static class Catalogue
 {
-    /// <param name="displays">The home of the machine has memory for a display adapter.</param>
+    /// <param name="displays">There is a terminal to show a screen on.</param>
     /// <exception cref="UsageException">Something is asked for that is not built.</exception>
     public static void Check(QemuOptions options, bool displays)
     {
@@ -26,7 +26,6 @@ internal static class Catalogue
         {
             var driver = device.Require("driver");
             if (driver is not ("ide-cd" or "ide-hd" or "VGA" or PvDeviceSpec.Driver) && !NicSpec.IsModel(driver)) throw new UsageException(device.Option, $"the model '{driver}' is not built; known are ide-cd, ide-hd, VGA, {PvDeviceSpec.Driver}, {string.Join(", ", NicSpec.Models)}");
-            if (driver == "VGA" && !displays) throw new UsageException(device.Option, "displays of guests on Xen (VGA) are not built yet; say vga=\"none\"");
         }
 
         DisplaySpec.FromOptions(options);
