@@ -5,13 +5,21 @@ namespace XenDM.Core.Input;
 
 /// <summary>
 /// Brings keys and pointer from those who show the screen to the guest's keyboard and pointer: of several the newest that is active. Machine thread
-/// only. Each person at the screen has an <see cref="InputSeat"/>, so that what he held is released when he goes.
+/// only. Each person at the screen has an <see cref="InputSeat"/>, so that what he held is released when he goes. What is pressed at several seats is
+/// pressed once, and released with the last of them.
 /// </summary>
 public sealed class InputHub
 {
     private readonly List<IKeyboard> _keyboards = [];
     private readonly List<IPointer> _pointers = [];
+    private readonly List<InputSeat> _seats = [];
     private readonly Dictionary<ushort, (int Count, IKeyboard Keyboard)> _down = [];
+    private IPointer? _chosen;
+
+    /// <summary>What was moved last: there the buttons are down.</summary>
+    private IPointer? _moved;
+    private PointerButtons _buttons;
+    private (int X, int Y) _place;
 
     /// <summary>Absolute pointers take 0 to this over each side of the screen.</summary>
     public const int PlaceRange = 0x7fff;
@@ -23,7 +31,7 @@ public sealed class InputHub
     public IReadOnlyList<IPointer> Pointers => _pointers;
 
     /// <summary>The pointer that gets movements; null for none.</summary>
-    public IPointer? Pointer => _pointers.FindLast(static p => p.IsActive);
+    public IPointer? Pointer => _chosen is { IsActive: true } ? _chosen : _pointers.FindLast(static p => p.IsActive);
 
     /// <summary>Null where there is no keyboard, or its lights are unknown.</summary>
     public KeyboardLeds? Leds => Keyboard?.Leds;
@@ -36,41 +44,93 @@ public sealed class InputHub
         keyboard.LedsChanged = () => LedsChanged?.Invoke();
     }
 
+    /// <summary>Keys that are down on it are forgotten.</summary>
     public void Remove(IKeyboard keyboard)
     {
         _keyboards.Remove(keyboard);
         keyboard.LedsChanged = null;
+        foreach (var (key, held) in _down)
+            if (held.Keyboard == keyboard) _down.Remove(key);
     }
 
     public void Add(IPointer pointer) => _pointers.Add(pointer);
 
-    public void Remove(IPointer pointer) => _pointers.Remove(pointer);
+    public void Remove(IPointer pointer)
+    {
+        _pointers.Remove(pointer);
+        if (_chosen == pointer) _chosen = null;
+        if (_moved == pointer) _moved = null;
+    }
+
+    /// <summary>Prefers a pointer to newer ones as long as it is active.</summary>
+    public void Choose(IPointer pointer) => _chosen = pointer;
 
     /// <summary>Somebody sits down at the screen.</summary>
-    public InputSeat Open() => new(this);
-
-    /// <summary>A key that two persons hold is released when the second one lets it go, and on the keyboard on which it was pressed.</summary>
-    internal void Key(ushort key, bool down, bool again)
+    public InputSeat Open()
     {
-        if (down)
-        {
-            if (Keyboard is not { } keyboard) return;
-            var count = _down.TryGetValue(key, out var held) ? held.Count : 0;
-            if (count == 0) held.Keyboard = keyboard;
-            _down[key] = (again ? Math.Max(count, 1) : count + 1, held.Keyboard);
-            held.Keyboard.Key(key, true);
-        }
-        else if (_down.TryGetValue(key, out var held))
-        {
-            if (held.Count > 1)
-            {
-                _down[key] = (held.Count - 1, held.Keyboard);
-                return;
-            }
+        var seat = new InputSeat(this);
+        _seats.Add(seat);
+        return seat;
+    }
 
+    internal void Close(InputSeat seat) => _seats.Remove(seat);
+
+    /// <summary>Goes up on the keyboard on which it went down, even if that is no longer the one that gets the keys.</summary>
+    internal void Key(ushort key, bool down)
+    {
+        if (!_down.TryGetValue(key, out var held))
+        {
+            if (!down || Keyboard is not { } keyboard) return;
+            _down[key] = (1, keyboard);
+            keyboard.Key(key, true);
+        }
+        else if (down || held.Count > 1) _down[key] = (held.Count + (down ? 1 : -1), held.Keyboard);
+        else
+        {
             _down.Remove(key);
             held.Keyboard.Key(key, false);
         }
+    }
+
+    internal void Move(int x, int y, int wheel, int sideWheel) => Move(Pointer, x, y, wheel, sideWheel);
+
+    /// <summary>To a pointer that takes movements, even if another one is before it.</summary>
+    internal void MoveBy(int x, int y, int wheel, int sideWheel)
+    {
+        var pointer = Pointer;
+        if (pointer is { IsAbsolute: true }) pointer = _pointers.FindLast(static p => p is { IsActive: true, IsAbsolute: false });
+        Move(pointer, x, y, wheel, sideWheel);
+    }
+
+    /// <summary>The buttons of a seat changed, and nobody moved.</summary>
+    internal void Buttons()
+    {
+        var pointer = _moved ?? Pointer;
+        if (pointer is null || Pressed() == _buttons) return;
+        var (x, y) = pointer.IsAbsolute ? _place : (0, 0);
+        Move(pointer, x, y, 0, 0);
+    }
+
+    private void Move(IPointer? pointer, int x, int y, int wheel, int sideWheel)
+    {
+        if (_moved is { } before && before != pointer && _buttons != PointerButtons.None)
+        {
+            var (oldX, oldY) = before.IsAbsolute ? _place : (0, 0);
+            before.Move(oldX, oldY, 0, 0, PointerButtons.None);
+        }
+
+        _moved = pointer;
+        _buttons = Pressed();
+        if (pointer is null) return;
+        if (pointer.IsAbsolute) _place = (x, y);
+        pointer.Move(x, y, wheel, sideWheel, _buttons);
+    }
+
+    private PointerButtons Pressed()
+    {
+        var pressed = PointerButtons.None;
+        foreach (var seat in _seats) pressed |= seat.Buttons;
+        return pressed;
     }
 }
 
@@ -79,8 +139,6 @@ public sealed class InputSeat : IDisposable
 {
     private readonly InputHub _hub;
     private readonly HashSet<ushort> _held = [];
-    private PointerButtons _buttons;
-    private (int X, int Y) _place;
 
     internal InputSeat(InputHub hub) => _hub = hub;
 
@@ -90,33 +148,48 @@ public sealed class InputSeat : IDisposable
     /// <summary>Keys that are down at this seat.</summary>
     public IReadOnlyCollection<ushort> Held => _held;
 
+    /// <summary>Buttons that are down at this seat.</summary>
+    public PointerButtons Buttons { get; private set; }
+
     /// <param name="key">As <see cref="IKeyboard"/> numbers it.</param>
-    /// <param name="down">Pressed again while it is down: it repeats.</param>
+    /// <param name="down">Pressed again while it is down, it is left as it is: repeating is the guest's and its keyboard's business.</param>
     public void Key(ushort key, bool down)
     {
-        if (down) _hub.Key(key, true, again: !_held.Add(key));
-        else if (_held.Remove(key)) _hub.Key(key, false, again: false);
+        if (down ? _held.Add(key) : _held.Remove(key)) _hub.Key(key, down);
     }
 
     /// <inheritdoc cref="IPointer.Move"/>
     public void Move(int x, int y, int wheel, int sideWheel, PointerButtons buttons)
     {
-        _buttons = buttons;
-        _place = (x, y);
-        _hub.Pointer?.Move(x, y, wheel, sideWheel, buttons);
+        Buttons = buttons;
+        _hub.Move(x, y, wheel, sideWheel);
+    }
+
+    /// <summary>A movement, whatever <see cref="IsAbsolute"/> says: lost where all pointers of the guest take places.</summary>
+    public void MoveBy(int x, int y, int wheel, int sideWheel, PointerButtons buttons)
+    {
+        Buttons = buttons;
+        _hub.MoveBy(x, y, wheel, sideWheel);
+    }
+
+    /// <summary>Presses and releases buttons where the pointer is.</summary>
+    public void Press(PointerButtons buttons)
+    {
+        Buttons = buttons;
+        _hub.Buttons();
     }
 
     /// <summary>Lets all keys and buttons go.</summary>
     public void ReleaseAll()
     {
-        foreach (var key in _held) _hub.Key(key, false, again: false);
+        foreach (var key in _held) _hub.Key(key, false);
         _held.Clear();
-        if (_buttons == PointerButtons.None) return;
-        _buttons = PointerButtons.None;
-        if (_hub.Pointer is not { } pointer) return;
-        var (x, y) = pointer.IsAbsolute ? _place : (0, 0);
-        pointer.Move(x, y, 0, 0, PointerButtons.None);
+        if (Buttons != PointerButtons.None) Press(PointerButtons.None);
     }
 
-    public void Dispose() => ReleaseAll();
+    public void Dispose()
+    {
+        ReleaseAll();
+        _hub.Close(this);
+    }
 }

@@ -85,12 +85,15 @@ public sealed class I8042 : IDevice
         _mouseIrq = mouseIrq;
         _machine = machine;
         _nextByte = clock.CreateTimer("i8042.next-byte", LoadOutput);
-        Keyboard = new Ps2Keyboard(LoadOutput);
-        Mouse = new Ps2Mouse(LoadOutput);
+        Keyboard = new Ps2Keyboard(clock, LoadOutput);
+        Mouse = new Ps2Mouse(clock, LoadOutput);
         Reset(ResetKind.Cold);
     }
 
     public string Id => "i8042";
+
+    /// <summary>2: the repeats of keys and the sample rate of the mouse, the tilting wheel.</summary>
+    public int StateVersion => 2;
 
     public Ps2Keyboard Keyboard { get; }
 

@@ -1,27 +1,17 @@
 using System;
+using XenDM.Core.Input;
 using XenDM.Core.State;
+using XenDM.Core.Time;
 
 namespace XenDM.Devices.Input;
 
-/// <summary>Buttons of a mouse event.</summary>
-[Flags]
-public enum MouseButtons : byte
-{
-    None = 0,
-    Left = 1,
-    Right = 2,
-    Middle = 4,
-    Side = 8,
-    Extra = 16,
-}
-
 /// <summary>
 /// A PS/2 mouse with two, three or five buttons and a wheel; a part of <see cref="I8042"/>. It starts as a standard mouse (id 0); the sample rates
-/// 200, 100, 80 make it an IntelliMouse (id 3), 200, 200, 80 after that a five-button one (id 4). Specification: IBM PS/2 Hardware Interface
-/// Technical Reference, Mouse; Microsoft, IntelliMouse protocol.
-/// Deviations: movement is reported when it comes and the host has read the last report, not at the sample rate.
+/// 200, 100, 80 make it an IntelliMouse (id 3), 200, 200, 80 after that an IntelliMouse Explorer with five buttons and a wheel that tilts (id 4).
+/// Specification: IBM PS/2 Hardware Interface Technical Reference, Mouse; Microsoft, IntelliMouse protocol.
+/// Deviations: a pixel is one count at any resolution. A reset's self test takes no time, and power on sends no result of it.
 /// </summary>
-public sealed class Ps2Mouse : IStateful
+public sealed class Ps2Mouse : IStateful, IPointer
 {
     private const byte Ack = 0xfa;
     private const byte Resend = 0xfe;
@@ -30,18 +20,31 @@ public sealed class Ps2Mouse : IStateful
     private const byte IdWheel = 3;
     private const byte IdFiveButtons = 4;
     private const byte NoCommand = 0;
+    private const byte AllButtons = 0x1f;
     private const int QueueBytes = 16;
     private const int MaxReports = 16;
     private const int MaxMovement = 255;
+    private const int MaxScaledMovement = 127;
+    private const int MaxWheel = 7;
+    private const int MaxTilt = 31;
+    private const byte TiltReport = 0x40;
+    private const long Second = 1_000_000_000;
 
     /// <summary>Movement that nobody read is kept to this many counts.</summary>
     private const int MaxKept = 1 << 16;
 
+    /// <summary>Scaling 2:1 of small movements; larger ones are doubled.</summary>
+    private static ReadOnlySpan<byte> Scaled => [0, 1, 1, 3, 6, 9];
+
     private readonly Action _ready;
+
+    /// <summary>Runs from one report to the time of the next.</summary>
+    private readonly VmTimer _sample;
     private readonly Ps2Queue _queue = new(QueueBytes);
     private readonly int[] _dx = new int[MaxReports];
     private readonly int[] _dy = new int[MaxReports];
     private readonly int[] _dz = new int[MaxReports];
+    private readonly int[] _tilt = new int[MaxReports];
     private readonly byte[] _buttonsOf = new byte[MaxReports];
     private int _first;
     private int _count;
@@ -59,38 +62,41 @@ public sealed class Ps2Mouse : IStateful
     private bool _wrap;
 
     /// <param name="ready">Called when the queue is no longer empty.</param>
-    internal Ps2Mouse(Action ready)
+    internal Ps2Mouse(IVmClock clock, Action ready)
     {
         _ready = ready;
+        _sample = clock.CreateTimer("i8042.mouse-sample", SampleTime);
         Reset();
     }
 
-    /// <summary>The guest's driver listens.</summary>
-    public bool IsReporting => _reporting && !_remote && !_wrap;
+    public string Name => "PS/2 mouse";
+
+    /// <summary>The guest's driver listens, or asks from time to time.</summary>
+    public bool IsActive => _reporting || _remote;
+
+    public bool IsAbsolute => false;
+
+    private bool IsReporting => _reporting && !_remote && !_wrap;
 
     internal bool HasData => !_queue.IsEmpty;
 
-    /// <summary>The mouse moves, or a button changes.</summary>
-    /// <param name="dx">Counts to the right.</param>
-    /// <param name="dy">Counts downward.</param>
-    /// <param name="dz">Steps of the wheel toward the user.</param>
-    /// <param name="buttons">All buttons that are down now.</param>
-    public void MouseEvent(int dx, int dy, int dz, MouseButtons buttons)
+    public void Move(int x, int y, int wheel, int sideWheel, PointerButtons buttons)
     {
-        _buttons = (byte)buttons;
-        if (!_reporting && !_remote) return;
+        _buttons = (byte)((byte)buttons & AllButtons);
+        if (!IsActive) return;
 
         // Movement with the same buttons adds up; each change of the buttons is a report of its own while there is room.
         var last = (_first + _count - 1) & (MaxReports - 1);
         if (_count == 0 || (_buttonsOf[last] != _buttons && _count < MaxReports))
         {
             last = (_first + _count++) & (MaxReports - 1);
-            _dx[last] = _dy[last] = _dz[last] = 0;
+            _dx[last] = _dy[last] = _dz[last] = _tilt[last] = 0;
         }
 
-        _dx[last] = Keep((long)_dx[last] + dx);
-        _dy[last] = Keep((long)_dy[last] + dy);
-        _dz[last] = Keep((long)_dz[last] + dz);
+        _dx[last] = Keep((long)_dx[last] + x);
+        _dy[last] = Keep((long)_dy[last] + y);
+        _dz[last] = Keep((long)_dz[last] + wheel);
+        _tilt[last] = Keep((long)_tilt[last] + sideWheel);
         _buttonsOf[last] = _buttons;
         QueueReport();
         if (!_queue.IsEmpty) _ready();
@@ -98,24 +104,38 @@ public sealed class Ps2Mouse : IStateful
 
     private static int Keep(long value) => (int)Math.Clamp(value, -MaxKept, MaxKept);
 
-    /// <summary>Puts the next report into the queue once the one before is read.</summary>
+    private void SampleTime()
+    {
+        QueueReport();
+        if (!_queue.IsEmpty) _ready();
+    }
+
+    /// <summary>Puts the next report into the queue once the one before is read and its time is over.</summary>
     private void QueueReport()
     {
-        if (!IsReporting || _count == 0 || _queue.DataCount > 0) return;
+        if (!IsReporting || _count == 0 || _queue.DataCount > 0 || _sample.IsArmed) return;
+        _sample.ArmAfter(Second / _rate);
         SendReport(answer: false);
     }
 
+    /// <summary>Movement beyond what fits one report is left for the next.</summary>
     private void SendReport(bool answer)
     {
-        int x = 0, y = 0, z = 0;
+        int x = 0, y = 0, z = 0, tilt = 0;
         var buttons = _buttons;
         if (_count > 0)
         {
-            x = Step(ref _dx[_first], MaxMovement);
-            y = -Step(ref _dy[_first], MaxMovement);
-            z = Step(ref _dz[_first], _id == IdStandard ? MaxKept : 7);
+            var scale = _scaling && !answer;
+            var max = scale ? MaxScaledMovement : MaxMovement;
+            (x, y) = (Step(ref _dx[_first], max), -Step(ref _dy[_first], max));
+            if (scale) (x, y) = (Scale(x), Scale(y));
+
+            // The wheel that tilts has reports of its own.
+            z = Step(ref _dz[_first], _id == IdStandard ? MaxKept : MaxWheel);
+            if (_id != IdFiveButtons) _tilt[_first] = 0;
+            else if (z == 0) tilt = Step(ref _tilt[_first], MaxTilt);
             buttons = _buttonsOf[_first];
-            if ((_dx[_first] | _dy[_first] | _dz[_first]) == 0)
+            if ((_dx[_first] | _dy[_first] | _dz[_first] | _tilt[_first]) == 0)
             {
                 _first = (_first + 1) & (MaxReports - 1);
                 _count--;
@@ -126,7 +146,13 @@ public sealed class Ps2Mouse : IStateful
         Put((byte)x, answer);
         Put((byte)y, answer);
         if (_id == IdWheel) Put((byte)z, answer);
-        else if (_id == IdFiveButtons) Put((byte)((z & 0x0f) | ((buttons & 0x18) << 1)), answer);
+        else if (_id == IdFiveButtons) Put((byte)(tilt != 0 ? TiltReport | (-tilt & 0x3f) : (z & 0x0f) | ((buttons & 0x18) << 1)), answer);
+    }
+
+    private static int Scale(int counts)
+    {
+        var distance = Math.Abs(counts);
+        return Math.Sign(counts) * (distance < Scaled.Length ? Scaled[distance] : distance * 2);
     }
 
     private static int Step(ref int left, int max)
@@ -145,9 +171,10 @@ public sealed class Ps2Mouse : IStateful
     /// <summary>The next byte for the controller; only while <see cref="HasData"/>.</summary>
     internal byte Take()
     {
-        _lastSent = _queue.Take();
+        var value = _queue.Take();
+        if (value != Resend) _lastSent = value;
         if (_queue.IsEmpty) QueueReport();
-        return _lastSent;
+        return value;
     }
 
     /// <summary>A byte from the host.</summary>
@@ -204,7 +231,7 @@ public sealed class Ps2Mouse : IStateful
     private void Argument(byte command, byte value)
     {
         if (command == 0xe8 && value <= 3) _resolution = value;
-        else if (command == 0xf3 && value is 10 or 20 or 40 or 60 or 80 or 100 or 200) SetRate(value);
+        else if (command == 0xf3 && IsRate(value)) SetRate(value);
         else
         {
             _queue.Answer(Resend);
@@ -213,6 +240,8 @@ public sealed class Ps2Mouse : IStateful
 
         _queue.Answer(Ack);
     }
+
+    private static bool IsRate(byte value) => value is 10 or 20 or 40 or 60 or 80 or 100 or 200;
 
     /// <summary>The knock that turns on the wheel and the side buttons.</summary>
     private void SetRate(byte value)
@@ -227,9 +256,9 @@ public sealed class Ps2Mouse : IStateful
 
     private void AnswerStatus()
     {
-        var left = (_buttons & (byte)MouseButtons.Left) != 0 ? 4 : 0;
-        var middle = (_buttons & (byte)MouseButtons.Middle) != 0 ? 2 : 0;
-        var right = (_buttons & (byte)MouseButtons.Right) != 0 ? 1 : 0;
+        var left = (_buttons & (byte)PointerButtons.Left) != 0 ? 4 : 0;
+        var middle = (_buttons & (byte)PointerButtons.Middle) != 0 ? 2 : 0;
+        var right = (_buttons & (byte)PointerButtons.Right) != 0 ? 1 : 0;
         _queue.Answer((byte)((_remote ? 0x40 : 0) | (_reporting ? 0x20 : 0) | (_scaling ? 0x10 : 0) | left | middle | right));
         _queue.Answer(_resolution);
         _queue.Answer(_rate);
@@ -242,9 +271,11 @@ public sealed class Ps2Mouse : IStateful
         _resolution = 2;
         _scaling = _reporting = _remote = false;
         _first = _count = 0;
+        _sample.Cancel();
         _dx.AsSpan().Clear();
         _dy.AsSpan().Clear();
         _dz.AsSpan().Clear();
+        _tilt.AsSpan().Clear();
         _buttonsOf.AsSpan().Clear();
     }
 
@@ -272,6 +303,7 @@ public sealed class Ps2Mouse : IStateful
             s.I32($"report{i}.dx", ref _dx[i], -MaxKept, MaxKept);
             s.I32($"report{i}.dy", ref _dy[i], -MaxKept, MaxKept);
             s.I32($"report{i}.dz", ref _dz[i], -MaxKept, MaxKept);
+            s.I32($"report{i}.tilt", ref _tilt[i], -MaxKept, MaxKept, since: 2);
         }
 
         s.Bytes("report.buttons", _buttonsOf);
@@ -289,5 +321,7 @@ public sealed class Ps2Mouse : IStateful
         s.Bool("reporting", ref _reporting);
         s.Bool("remote", ref _remote);
         s.Bool("wrap", ref _wrap);
+        s.Timer(_sample, since: 2);
+        if (s.IsLoading && !IsRate(_rate)) s.Fail("rate", $"{_rate} is no sample rate");
     }
 }

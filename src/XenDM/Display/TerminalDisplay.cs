@@ -179,7 +179,7 @@ internal sealed class TerminalDisplay : ICharFrontend, IKeySink, IDisposable
         if (_keyWaits >= KeyPatience) _keys.Clear();
         _keyWaits = 0;
         if (!_keys.TryDequeue(out var next)) return;
-        _keyboard.KeyEvent(next.Key, next.Down);
+        _keyboard.Key(next.Key, next.Down);
         if (_keys.Count > 0) _send.ArmAfter(KeyInterval);
     }
 

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.IO;
 using XenDM.Core.Backends;
 using XenDM.Core.Hypervisor;
+using XenDM.Core.Input;
 using XenDM.Core.Io;
 using XenDM.Core.Memory;
 using XenDM.Core.State;
@@ -110,10 +111,14 @@ internal sealed class Machine : IRequestHandler, IMachineControl, IMachineEvents
     /// <summary>The PV devices of the guest; null where there can be none.</summary>
     public XenBus? PvDevices { get; set; }
 
+    public InputHub Input { get; } = new();
+
     public void Install(Board board, DriveTable drives)
     {
         Board = board;
         Drives = drives;
+        Input.Add(board.Keyboard.Keyboard);
+        Input.Add(board.Keyboard.Mouse);
         board.Ports.Unclaimed.FirstSeen = TraceUnclaimed;
         board.Memory.Unclaimed.FirstSeen = TraceUnclaimed;
     }

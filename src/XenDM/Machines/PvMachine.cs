@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using XenDM.Core.Backends;
+using XenDM.Core.Input;
 using XenDM.PvBackends.XenBus;
 
 namespace XenDM.Machines;
@@ -14,6 +15,9 @@ internal interface IGuestRun
 
     /// <summary>The PV devices of the guest; null where there can be none.</summary>
     XenBus? PvDevices { get; }
+
+    /// <summary>The guest's keyboards and pointers.</summary>
+    InputHub Input { get; }
 
     /// <summary>Lets the guest run. Does nothing when it runs already.</summary>
     /// <returns>False when the state does not allow it (the guest is off).</returns>
@@ -34,6 +38,8 @@ internal sealed class PvMachine : IGuestRun, IMachineEvents
     public bool IsRunning => RunState == MachineState.Running;
 
     public XenBus? PvDevices { get; set; }
+
+    public InputHub Input { get; } = new();
 
     public List<IMachineObserver> Observers { get; } = [];
 

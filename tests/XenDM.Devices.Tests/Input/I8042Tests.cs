@@ -1,4 +1,6 @@
 using System.Collections.Generic;
+using System.IO;
+using XenDM.Core.Input;
 using XenDM.Core.State;
 using XenDM.Devices.Input;
 using XenDM.Testing;
@@ -19,11 +21,11 @@ public sealed class I8042Tests
         return (board, chip);
     }
 
-    /// <summary>Reads as a driver polls: waits for the output buffer, at most a few byte times.</summary>
+    /// <summary>Reads as a driver polls: waits for the output buffer, a little longer than the mouse has from report to report.</summary>
     private static byte[] Drain(TestBoard board)
     {
         var bytes = new List<byte>();
-        for (var idle = 0; idle < 2;)
+        for (var idle = 0; idle < 40;)
         {
             if ((board.In8(0x64) & 1) != 0)
             {
@@ -79,9 +81,9 @@ public sealed class I8042Tests
         {
             SetMode(board, 0x43);
             EnableMouse(board);
-            chip.Mouse.MouseEvent(5, -7, 1, MouseButtons.Left);
-            chip.Mouse.MouseEvent(5, 700, 1, MouseButtons.Right);
-            chip.Keyboard.KeyEvent(0xe048, true);
+            chip.Mouse.Move(5, -7, 1, 0, PointerButtons.Left);
+            chip.Mouse.Move(5, 700, 1, 0, PointerButtons.Right);
+            chip.Keyboard.Key(0xe048, true);
             board.Out8(0x60, 0xed);
             board.Out8(0x64, 0xd2);
             board.Out8(0x60, 0x77);
@@ -159,8 +161,8 @@ public sealed class I8042Tests
     {
         var (board, chip) = Make();
         SetMode(board, 0x41);
-        chip.Keyboard.KeyEvent(0x1e, true);
-        chip.Keyboard.KeyEvent(0x1e, false);
+        chip.Keyboard.Key(0x1e, true);
+        chip.Keyboard.Key(0x1e, false);
         Assert.True(board.Hypervisor.IsaLevel(KeyboardIrq));
         Assert.Equal(0x1e, board.In8(0x60));
         Assert.Equal(0x1e, board.In8(0x60));
@@ -169,11 +171,11 @@ public sealed class I8042Tests
         Assert.True(board.Hypervisor.IsaLevel(KeyboardIrq));
         Assert.Equal(2, board.Hypervisor.IsaEdges[KeyboardIrq]);
         Assert.Equal([0x9e], Drain(board));
-        chip.Keyboard.KeyEvent(0xe048, true);
-        chip.Keyboard.KeyEvent(0xe048, false);
+        chip.Keyboard.Key(0xe048, true);
+        chip.Keyboard.Key(0xe048, false);
         Assert.Equal([0xe0, 0x48, 0xe0, 0xc8], Drain(board));
-        chip.Keyboard.KeyEvent(ScanCodes.Pause, true);
-        chip.Keyboard.KeyEvent(ScanCodes.Pause, false);
+        chip.Keyboard.Key(ScanCodes.Pause, true);
+        chip.Keyboard.Key(ScanCodes.Pause, false);
         Assert.Equal([0xe1, 0x1d, 0x45, 0xe1, 0x9d, 0xc5], Drain(board));
     }
 
@@ -183,8 +185,8 @@ public sealed class I8042Tests
         var (board, chip) = Make();
         for (ushort key = 1; key < 0x59; key++)
         {
-            chip.Keyboard.KeyEvent(key, true);
-            chip.Keyboard.KeyEvent(key, false);
+            chip.Keyboard.Key(key, true);
+            chip.Keyboard.Key(key, false);
             Assert.Equal([(byte)key, (byte)(key | 0x80)], Drain(board));
         }
     }
@@ -194,36 +196,209 @@ public sealed class I8042Tests
     {
         var (board, chip) = Make();
         SetMode(board, 0x01);
-        chip.Keyboard.KeyEvent(0x1e, true);
-        chip.Keyboard.KeyEvent(0xe01d, false);
+        chip.Keyboard.Key(0x1e, true);
+        chip.Keyboard.Key(0xe01d, false);
         Assert.Equal([0x1c, 0xe0, 0xf0, 0x14], Drain(board));
-        chip.Keyboard.KeyEvent(0x41, true);
+        chip.Keyboard.Key(0x41, true);
         Assert.Equal([0x83], Drain(board));
         Send(board, 0xf0, 0x01);
-        chip.Keyboard.KeyEvent(0xe01d, false);
+        chip.Keyboard.Key(0xe01d, false);
         Assert.Equal([0xe0, 0x9d], Drain(board));
         Send(board, 0xf0, 0x03);
-        chip.Keyboard.KeyEvent(0xe01d, true);
-        chip.Keyboard.KeyEvent(0xe01d, false);
-        chip.Keyboard.KeyEvent(0x2a, false);
+        chip.Keyboard.Key(0xe01d, true);
+        chip.Keyboard.Key(0xe01d, false);
+        chip.Keyboard.Key(0x2a, false);
         Assert.Equal([0x58, 0xf0, 0x12], Drain(board));
         Assert.Equal([0xfa], Send(board, 0xfa));
-        chip.Keyboard.KeyEvent(0xe01d, false);
+        chip.Keyboard.Key(0xe01d, false);
         Assert.Equal([0xf0, 0x58], Drain(board));
         Assert.Equal([0xfa, 0xfa, 0xfa], Send(board, 0xfd, 0x58, 0x59));
-        chip.Keyboard.KeyEvent(0xe01d, false);
+        chip.Keyboard.Key(0xe01d, false);
         Assert.Empty(Drain(board));
         Assert.Equal([0xfa], Send(board, 0xf6));
         Assert.Equal([0xfa, 0xfa, 0x02], Send(board, 0xf0, 0x00));
     }
 
-    [Fact]
-    public void AltPrintScreen_IsSysRq()
+    [Theory]
+    [InlineData(0, new byte[] { 0xe0, 0x2a, 0xe0, 0x37 }, new byte[] { 0xe0, 0xb7, 0xe0, 0xaa })]
+    [InlineData(0x36, new byte[] { 0xe0, 0x37 }, new byte[] { 0xe0, 0xb7 })]
+    [InlineData(0xe01d, new byte[] { 0xe0, 0x37 }, new byte[] { 0xe0, 0xb7 })]
+    [InlineData(0x38, new byte[] { 0x54 }, new byte[] { 0xd4 })]
+    [InlineData(0xe038, new byte[] { 0x54 }, new byte[] { 0xd4 })]
+    public void PrintScreen_DependsOnWhatIsHeld(int with, byte[] make, byte[] @break)
     {
         var (board, chip) = Make();
-        chip.Keyboard.KeyEvent(0x38, true);
-        chip.Keyboard.KeyEvent(ScanCodes.PrintScreen, true);
-        Assert.Equal([0x38, 0x54], Drain(board));
+        if (with != 0) chip.Keyboard.Key((ushort)with, true);
+        Drain(board);
+        chip.Keyboard.Key(ScanCodes.PrintScreen, true);
+        Assert.Equal(make, Drain(board));
+
+        // What was pressed is released, whatever was let go before.
+        if (with != 0) chip.Keyboard.Key((ushort)with, false);
+        Drain(board);
+        chip.Keyboard.Key(ScanCodes.PrintScreen, false);
+        Assert.Equal(@break, Drain(board));
+    }
+
+    [Fact]
+    public void ControlPause_IsBreak()
+    {
+        var (board, chip) = Make();
+        chip.Keyboard.Key(0x1d, true);
+        chip.Keyboard.Key(ScanCodes.Pause, true);
+        chip.Keyboard.Key(ScanCodes.Pause, false);
+        Assert.Equal([0x1d, 0xe0, 0x46, 0xe0, 0xc6], Drain(board));
+    }
+
+    /// <summary>The codes that come while a key is held for some milliseconds, as a driver that reads at once gets them.</summary>
+    private static byte[] Hold(TestBoard board, int milliseconds)
+    {
+        var bytes = new List<byte>();
+        for (var i = 0; i < milliseconds; i++)
+        {
+            while ((board.In8(0x64) & 1) != 0)
+            {
+                bytes.Add(board.In8(0x60));
+                board.Advance(200_000);
+            }
+
+            board.Advance(1_000_000);
+        }
+
+        return [.. bytes];
+    }
+
+    [Theory]
+    [InlineData(0x2b, 480, 1000, 6)]
+    [InlineData(0x00, 240, 1250, 31)]
+    [InlineData(0x7f, 990, 2000, 3)]
+    [InlineData(0x20, 490, 1500, 31)]
+    public void HeldKey_RepeatsAsTheGuestSetIt(byte rate, int quiet, int milliseconds, int codes)
+    {
+        var (board, chip) = Make();
+        Assert.Equal([0xfa, 0xfa], Send(board, 0xf3, rate));
+        chip.Keyboard.Key(0x1e, true);
+        Assert.Equal([0x1e], Hold(board, quiet));
+
+        // A viewer that repeats by itself changes nothing.
+        chip.Keyboard.Key(0x1e, true);
+        var bytes = Hold(board, milliseconds - quiet);
+        Assert.All(bytes, static b => Assert.Equal(0x1e, b));
+        Assert.InRange(bytes.Length, codes - 1, codes + 1);
+        chip.Keyboard.Key(0x1e, false);
+        Assert.Equal([0x9e], Hold(board, 1500));
+    }
+
+    [Fact]
+    public void LastOfSeveralKeys_Repeats_AndItsReleaseEndsThat()
+    {
+        var (board, chip) = Make();
+        chip.Keyboard.Key(0x1e, true);
+        Hold(board, 600);
+        chip.Keyboard.Key(0x2a, true);
+        chip.Keyboard.Key(0xe04b, true);
+        var bytes = Hold(board, 1000);
+        Assert.Equal([0x2a, 0xe0, 0x4b, 0xe0, 0x4b], bytes[..5]);
+        Assert.DoesNotContain((byte)0x1e, bytes);
+        chip.Keyboard.Key(0xe04b, false);
+        Assert.Equal([0xe0, 0xcb], Hold(board, 2000));
+    }
+
+    [Fact]
+    public void UnreadRepeats_AreNotKept_AndEndWithScanning()
+    {
+        var (board, chip) = Make();
+        chip.Keyboard.Key(0x1e, true);
+        board.Advance(10_000_000_000);
+        Assert.InRange(Hold(board, 10).Length, 1, 2);
+        Send(board, 0xf5);
+        Assert.Empty(Hold(board, 2000));
+        Send(board, 0xf4);
+        Assert.Empty(Hold(board, 2000));
+        chip.Keyboard.Key(ScanCodes.Pause, true);
+        Assert.Equal(6, Hold(board, 2000).Length);
+    }
+
+    [Fact]
+    public void SetThree_KeysRepeatAndBreakByType()
+    {
+        var (board, chip) = Make();
+        SetMode(board, 0x01);
+        Send(board, 0xf0, 0x03, 0xf3, 0x00);
+
+        // At first: letters repeat without a break code, shifts have one, F1 only makes.
+        chip.Keyboard.Key(0x1e, true);
+        Assert.InRange(Hold(board, 1250).Length, 28, 33);
+        chip.Keyboard.Key(0x1e, false);
+        chip.Keyboard.Key(0x2a, true);
+        chip.Keyboard.Key(0x2a, false);
+        chip.Keyboard.Key(0x3b, true);
+        Assert.Equal([0x12, 0xf0, 0x12, 0x07], Hold(board, 1000));
+        chip.Keyboard.Key(0x3b, false);
+        Assert.Empty(Drain(board));
+        foreach (var (command, repeats, breaks) in new[] { (0xf7, true, false), (0xf8, false, true), (0xf9, false, false), (0xfa, true, true) })
+        {
+            Assert.Equal([0xfa], Send(board, (byte)command));
+            chip.Keyboard.Key(0x3b, true);
+            Assert.Equal(repeats, Hold(board, 1000).Length > 1);
+            chip.Keyboard.Key(0x3b, false);
+            Assert.Equal(breaks ? [0xf0, 0x07] : [], Drain(board));
+        }
+
+        // One key by its code; the next command ends the list.
+        foreach (var (command, repeats, breaks) in new[] { (0xfb, true, false), (0xfc, false, true), (0xfd, false, false) })
+        {
+            Assert.Equal([0xfa, 0xfa, 0xfa], Send(board, (byte)command, 0x1c, 0xf4));
+            chip.Keyboard.Key(0x1e, true);
+            Assert.Equal(repeats, Hold(board, 1000).Length > 1);
+            chip.Keyboard.Key(0x1e, false);
+            Assert.Equal(breaks ? [0xf0, 0x1c] : [], Drain(board));
+        }
+    }
+
+    [Fact]
+    public void Defaults_LeaveScanningAsItIs()
+    {
+        var (board, chip) = Make();
+        Send(board, 0xf5, 0xf6);
+        chip.Keyboard.Key(0x1e, true);
+        chip.Keyboard.Key(0x1e, false);
+        Assert.Empty(Drain(board));
+        Send(board, 0xf4, 0xf6);
+        chip.Keyboard.Key(0x1e, true);
+        Assert.Equal([0x1e], Drain(board));
+    }
+
+    [Fact]
+    public void Resend_SaysTheLastByteAgain_AlsoAfterAResendOfItsOwn()
+    {
+        var (board, _) = Make();
+        Assert.Equal([0xee], Send(board, 0xee));
+        Assert.Equal([0xfe], Send(board, 0x00));
+        Assert.Equal([0xee, 0xee], Send(board, 0xfe, 0xfe));
+        Assert.Equal([0xfa, 0xaa], Send(board, 0xff));
+        Assert.Equal([0xaa], Send(board, 0xfe));
+    }
+
+    [Fact]
+    public void RepeatAndMouseReport_GoOnAfterARestore()
+    {
+        var (board, chip) = Make();
+        EnableMouse(board);
+        chip.Keyboard.Key(0x1e, true);
+        Assert.Equal([0x1e], Hold(board, 300));
+        chip.Mouse.Move(1, 2, 0, 0, PointerButtons.Left);
+        Assert.Equal([0x29, 1, 0xfe], Hold(board, 2));
+        chip.Mouse.Move(3, 0, 0, 0, PointerButtons.Left);
+        using var state = new MemoryStream();
+        StateWriter.Save([chip], state);
+        var (other, copy) = Make();
+        other.Advance(board.Clock.Now);
+        StateReader.Load([copy], state.ToArray());
+        Assert.Equal([0x09, 3, 0], Hold(other, 20));
+        Assert.InRange(Hold(other, 1000).Length, 5, 20);
+        copy.Keyboard.Key(0x1e, false);
+        Assert.Equal([0x9e], Drain(other));
     }
 
     [Fact]
@@ -231,7 +406,12 @@ public sealed class I8042Tests
     {
         var (board, chip) = Make();
         SetMode(board, 0x00);
-        for (var i = 0; i < 1000; i++) chip.Keyboard.KeyEvent(0x1e, true);
+        for (var i = 0; i < 1000; i++)
+        {
+            chip.Keyboard.Key(0x1e, true);
+            chip.Keyboard.Key(0x1e, false);
+        }
+
         var bytes = Drain(board);
         Assert.InRange(bytes.Length, 100, 130);
         Assert.Equal(0x00, bytes[^1]);
@@ -243,12 +423,12 @@ public sealed class I8042Tests
     {
         var (board, chip) = Make();
         board.Out8(0x64, 0xad);
-        chip.Keyboard.KeyEvent(0x1e, true);
+        chip.Keyboard.Key(0x1e, true);
         Assert.Empty(Drain(board));
         board.Out8(0x64, 0xae);
         Assert.Equal([0x1e], Drain(board));
         Send(board, 0xf5);
-        chip.Keyboard.KeyEvent(0x1e, true);
+        chip.Keyboard.Key(0x1e, true);
         Assert.Empty(Drain(board));
     }
 
@@ -256,12 +436,11 @@ public sealed class I8042Tests
     public void Leds_AreTold()
     {
         var (board, chip) = Make();
-        var leds = -1;
-        chip.Keyboard.LedsChanged = value => leds = value;
-        Send(board, 0xed, 0x04);
-        Assert.Equal(4, leds);
+        var told = new List<KeyboardLeds>();
+        chip.Keyboard.LedsChanged = () => told.Add(chip.Keyboard.Leds);
+        Assert.Equal([0xfa, 0xfa, 0xfa, 0xfa, 0xfa, 0xfa], Send(board, 0xed, 0x04, 0xed, 0x04, 0xed, 0x03));
         Send(board, 0xff);
-        Assert.Equal(0, leds);
+        Assert.Equal([KeyboardLeds.CapsLock, KeyboardLeds.NumLock | KeyboardLeds.ScrollLock, KeyboardLeds.None], told);
     }
 
     [Fact]
@@ -271,15 +450,15 @@ public sealed class I8042Tests
         SetMode(board, 0x43);
         Assert.Equal([0xfa, 0xaa, 0x00], SendMouse(board, 0xff));
         Assert.Equal([0xfa, 0x00], SendMouse(board, 0xf2));
-        chip.Mouse.MouseEvent(1, 1, 0, MouseButtons.None);
+        chip.Mouse.Move(1, 1, 0, 0, PointerButtons.None);
         Assert.Empty(Drain(board));
         EnableMouse(board);
-        chip.Mouse.MouseEvent(10, -3, 0, MouseButtons.Left);
+        chip.Mouse.Move(10, -3, 0, 0, PointerButtons.Left);
         Assert.True(board.Hypervisor.IsaLevel(MouseIrq));
         Assert.False(board.Hypervisor.IsaLevel(KeyboardIrq));
         Assert.Equal(0x21, board.In8(0x64) & 0x21);
         Assert.Equal([0x09, 10, 3], Drain(board));
-        chip.Mouse.MouseEvent(-600, 2, 0, MouseButtons.None);
+        chip.Mouse.Move(-600, 2, 0, 0, PointerButtons.None);
         Assert.Equal([0x38, 0x01, 0xfe, 0x18, 0x01, 0x00, 0x18, 0xa6, 0x00], Drain(board));
     }
 
@@ -288,10 +467,10 @@ public sealed class I8042Tests
     {
         var (board, chip) = Make();
         EnableMouse(board);
-        chip.Mouse.MouseEvent(0, 0, 0, MouseButtons.Left);
-        chip.Mouse.MouseEvent(0, 0, 0, MouseButtons.None);
-        chip.Mouse.MouseEvent(0, 0, 0, MouseButtons.Left);
-        chip.Mouse.MouseEvent(0, 0, 0, MouseButtons.None);
+        chip.Mouse.Move(0, 0, 0, 0, PointerButtons.Left);
+        chip.Mouse.Move(0, 0, 0, 0, PointerButtons.None);
+        chip.Mouse.Move(0, 0, 0, 0, PointerButtons.Left);
+        chip.Mouse.Move(0, 0, 0, 0, PointerButtons.None);
         Assert.Equal([9, 0, 0, 8, 0, 0, 9, 0, 0, 8, 0, 0], Drain(board));
     }
 
@@ -302,13 +481,108 @@ public sealed class I8042Tests
         SendMouse(board, 0xf3, 200, 0xf3, 100, 0xf3, 80);
         Assert.Equal([0xfa, 0x03], SendMouse(board, 0xf2));
         EnableMouse(board);
-        chip.Mouse.MouseEvent(0, 0, -1, MouseButtons.Middle);
+        chip.Mouse.Move(0, 0, -1, 0, PointerButtons.Middle);
         Assert.Equal([0x0c, 0, 0, 0xff], Drain(board));
         SendMouse(board, 0xf3, 200, 0xf3, 200, 0xf3, 80);
         Assert.Equal([0xfa, 0x04], SendMouse(board, 0xf2));
-        chip.Mouse.MouseEvent(0, 0, 1, MouseButtons.Side);
+        chip.Mouse.Move(0, 0, 1, 0, PointerButtons.Side);
         Assert.Equal([0x08, 0, 0, 0x11], Drain(board));
         Assert.Equal([0xfa, 0x20, 0x02, 80], SendMouse(board, 0xe9));
+    }
+
+    [Theory]
+    [InlineData(10)]
+    [InlineData(40)]
+    [InlineData(200)]
+    public void Mouse_ReportsAtItsSampleRate_AndAddsUpBetween(byte rate)
+    {
+        var (board, chip) = Make();
+        SendMouse(board, 0xf3, rate);
+        EnableMouse(board);
+        int reports = 0, distance = 0;
+        var begin = board.Clock.Now;
+        for (var ms = 0; ms < 1000; ms++)
+        {
+            chip.Mouse.Move(1, 0, 0, 0, PointerButtons.None);
+            var bytes = Hold(board, 1);
+            Assert.True(bytes.Length is 0 or 3);
+            if (bytes.Length == 0) continue;
+            reports++;
+            distance += bytes[1];
+        }
+
+        Assert.InRange(reports, rate / 2, (rate * (board.Clock.Now - begin) / 1_000_000_000) + 1);
+        Assert.InRange(distance, 1000 - (1000 / rate) - 2, 1000);
+    }
+
+    [Fact]
+    public void Mouse_FastAndUnread_LosesNeitherWayNorButtons()
+    {
+        var (board, chip) = Make();
+        EnableMouse(board);
+        for (var i = 0; i < 5000; i++) chip.Mouse.Move(1, -1, 0, 0, i < 2500 ? PointerButtons.Left : PointerButtons.Right);
+        int x = 0, y = 0;
+        var buttons = new List<int>();
+        var bytes = Drain(board);
+        for (var i = 0; i < bytes.Length; i += 3)
+        {
+            Assert.Equal(0x08, bytes[i] & 0xc8);
+            x += bytes[i + 1] - ((bytes[i] & 0x10) << 4);
+            y += bytes[i + 2] - ((bytes[i] & 0x20) << 3);
+            if (buttons.Count == 0 || buttons[^1] != (bytes[i] & 7)) buttons.Add(bytes[i] & 7);
+        }
+
+        Assert.Equal((5000, 5000), (x, y));
+        Assert.Equal([1, 2], buttons);
+    }
+
+    [Fact]
+    public void Mouse_Scaling_IsForTheStreamOnly()
+    {
+        var (board, chip) = Make();
+        SendMouse(board, 0xe7, 0xf3, 200);
+        EnableMouse(board);
+        foreach (var (counts, scaled) in new[] { (1, 1), (2, 1), (3, 3), (4, 6), (5, 9), (6, 12), (127, 254), (-3, -3), (-100, -200) })
+        {
+            chip.Mouse.Move(counts, -counts, 0, 0, PointerButtons.None);
+            Assert.Equal([(byte)(scaled < 0 ? 0x38 : 0x08), (byte)scaled, (byte)scaled], Drain(board));
+        }
+
+        Assert.Equal([0xfa, 0x30, 0x02, 200], SendMouse(board, 0xe9));
+        SendMouse(board, 0xf0);
+        chip.Mouse.Move(5, 0, 0, 0, PointerButtons.None);
+        Assert.Equal([0xfa, 0x08, 5, 0], SendMouse(board, 0xeb));
+    }
+
+    [Fact]
+    public void Mouse_TiltingWheel_OnTheExplorerOnly()
+    {
+        var (board, chip) = Make();
+        EnableMouse(board);
+        chip.Mouse.Move(0, 0, 0, 1, PointerButtons.None);
+        Assert.Equal([8, 0, 0], Drain(board));
+        SendMouse(board, 0xf3, 200, 0xf3, 100, 0xf3, 80);
+        SendMouse(board, 0xf3, 200, 0xf3, 200, 0xf3, 80);
+        chip.Mouse.Move(0, 0, 2, 1, PointerButtons.Extra);
+        Assert.Equal([8, 0, 0, 0x22, 8, 0, 0, 0x7f], Drain(board));
+        chip.Mouse.Move(0, 0, 0, -40, PointerButtons.None);
+        Assert.Equal([8, 0, 0, 0x5f, 8, 0, 0, 0x49], Drain(board));
+        chip.Mouse.Move(0, 0, 20, 0, PointerButtons.None);
+        Assert.Equal([8, 0, 0, 7, 8, 0, 0, 7, 8, 0, 0, 6], Drain(board));
+    }
+
+    [Fact]
+    public void Mouse_IsActive_WhileTheGuestListens()
+    {
+        var (board, chip) = Make();
+        Assert.False(chip.Mouse.IsActive);
+        EnableMouse(board);
+        Assert.True(chip.Mouse.IsActive);
+        SendMouse(board, 0xf5);
+        Assert.False(chip.Mouse.IsActive);
+        SendMouse(board, 0xf0);
+        Assert.True(chip.Mouse.IsActive);
+        Assert.False(chip.Mouse.IsAbsolute);
     }
 
     [Fact]
@@ -317,7 +591,7 @@ public sealed class I8042Tests
         var (board, chip) = Make();
         EnableMouse(board);
         SendMouse(board, 0xf0);
-        chip.Mouse.MouseEvent(4, 0, 0, MouseButtons.Right);
+        chip.Mouse.Move(4, 0, 0, 0, PointerButtons.Right);
         Assert.Empty(Drain(board));
         Assert.Equal([0xfa, 0x0a, 4, 0], SendMouse(board, 0xeb));
         SendMouse(board, 0xea, 0xee);
@@ -360,8 +634,8 @@ public sealed class I8042Tests
         var (board, chip) = Make();
         EnableMouse(board);
         SetMode(board, 0x70);
-        chip.Mouse.MouseEvent(1, 0, 0, MouseButtons.None);
-        chip.Keyboard.KeyEvent(0x1e, true);
+        chip.Mouse.Move(1, 0, 0, 0, PointerButtons.None);
+        chip.Keyboard.Key(0x1e, true);
         board.Out8(0x64, 0xc0);
         SetMode(board, 0x40);
         Assert.Equal([0xa0, 0x1e, 0x08, 1, 0], Drain(board));
@@ -375,8 +649,8 @@ public sealed class I8042Tests
         var (board, chip) = Make();
         ChipFuzz.Run(board, [chip], 50_000, seed, random =>
         {
-            chip.Keyboard.KeyEvent((ushort)random.Next(0x10000), random.Next(2) == 0);
-            chip.Mouse.MouseEvent(random.Next(), random.Next() - (1 << 30), random.Next(9) - 4, (MouseButtons)random.Next(32));
+            chip.Keyboard.Key((ushort)random.Next(0x10000), random.Next(2) == 0);
+            chip.Mouse.Move(random.Next(), random.Next() - (1 << 30), random.Next(9) - 4, random.Next(5) - 2, (PointerButtons)random.Next(32));
         });
     }
 }
