@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using XenDM.Core.Backends;
+using XenDM.Core.Display;
 using XenDM.Core.Hypervisor;
 using XenDM.Core.Input;
 using XenDM.Core.Io;
@@ -113,10 +114,14 @@ internal sealed class Machine : IRequestHandler, IMachineControl, IMachineEvents
 
     public InputHub Input { get; } = new();
 
+    public ScreenHub Screen { get; } = new();
+
     public void Install(Board board, DriveTable drives)
     {
         Board = board;
         Drives = drives;
+        foreach (var device in board.Devices)
+            if (device is IScreenSource source) Screen.Add(source);
         Input.Add(board.Keyboard.Keyboard);
         Input.Add(board.Keyboard.Mouse);
         board.Ports.Unclaimed.FirstSeen = TraceUnclaimed;

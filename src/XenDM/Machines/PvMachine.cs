@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using XenDM.Core.Backends;
+using XenDM.Core.Display;
 using XenDM.Core.Input;
 using XenDM.PvBackends.XenBus;
 
@@ -18,6 +19,9 @@ internal interface IGuestRun
 
     /// <summary>The guest's keyboards and pointers.</summary>
     InputHub Input { get; }
+
+    /// <summary>What the guest shows, for those who look.</summary>
+    ScreenHub Screen { get; }
 
     /// <summary>Lets the guest run. Does nothing when it runs already.</summary>
     /// <returns>False when the state does not allow it (the guest is off).</returns>
@@ -40,6 +44,8 @@ internal sealed class PvMachine : IGuestRun, IMachineEvents
     public XenBus? PvDevices { get; set; }
 
     public InputHub Input { get; } = new();
+
+    public ScreenHub Screen { get; } = new();
 
     public List<IMachineObserver> Observers { get; } = [];
 
