@@ -1,6 +1,6 @@
 using System.IO;
 using System.Text;
-using XenDM.Devices.Display.Vga;
+using XenDM.Core.Display;
 
 namespace XenDM.Display;
 
@@ -12,7 +12,7 @@ internal static class Screenshot
     /// <summary>Writes a picture under the first name of <c>xendm-1.ppm</c>, <c>xendm-2.ppm</c>, ... that is free.</summary>
     /// <returns>The name.</returns>
     /// <exception cref="IOException">It cannot be written.</exception>
-    public static string WriteNext(Screen screen, string folder)
+    public static string WriteNext(IScreenSource screen, string folder)
     {
         for (var number = 1; number <= MaxNumber; number++)
         {
@@ -27,18 +27,21 @@ internal static class Screenshot
     }
 
     /// <exception cref="IOException">The stream cannot be written.</exception>
-    public static void Write(Screen screen, Stream output)
+    public static void Write(IScreenSource screen, Stream output)
     {
-        int width = screen.Width, height = screen.Height;
-        var pixels = new uint[width * height];
-        screen.Render(pixels, width);
+        var (width, height) = screen.Size ?? throw new IOException("there is no picture");
+        var frame = new Frame();
+        var damage = new Damage();
+        frame.Resize(width, height);
+        damage.Resize(width, height);
+        screen.Draw(frame, damage, true);
         output.Write(Encoding.ASCII.GetBytes($"P6\n{width} {height}\n255\n"));
         var line = new byte[width * 3];
         for (var y = 0; y < height; y++)
         {
             for (var x = 0; x < width; x++)
             {
-                var pixel = pixels[(y * width) + x];
+                var pixel = frame.Pixels[(y * width) + x];
                 (line[3 * x], line[(3 * x) + 1], line[(3 * x) + 2]) = ((byte)(pixel >> 16), (byte)(pixel >> 8), (byte)pixel);
             }
 

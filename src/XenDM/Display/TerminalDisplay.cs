@@ -193,7 +193,7 @@ internal sealed class TerminalDisplay : ICharFrontend, IKeySink, IDisposable
     {
         try
         {
-            Say($" The screen is in {Screenshot.WriteNext(_vga.Screen, _folder)}. ");
+            Say($" The screen is in {Screenshot.WriteNext(_vga, _folder)}. ");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

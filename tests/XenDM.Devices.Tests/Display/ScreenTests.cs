@@ -259,12 +259,4 @@ public class ScreenTests
         Assert.Equal((0u, 0x3c1c0cu, 0u), (_vga.Pixel(9, 1), _vga.Pixel(10, 1), _vga.Pixel(11, 1)));
         Assert.False(Screen.ReadText(_text));
     }
-
-    [Fact]
-    public void TooSmallABufferIsRefused()
-    {
-        _vga.TextMode();
-        Assert.Throws<ArgumentException>(() => Screen.Render(new uint[(720 * 400) - 1], 720));
-        Assert.Throws<ArgumentException>(() => Screen.Render(new uint[720 * 400], 719));
-    }
 }

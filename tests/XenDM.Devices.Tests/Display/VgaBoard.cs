@@ -1,4 +1,5 @@
 using System;
+using XenDM.Core.Display;
 using XenDM.Core.Memory;
 using XenDM.Core.State;
 using XenDM.Devices.Display.Vga;
@@ -25,7 +26,8 @@ internal sealed class VgaBoard
     /// <summary>320x200, four colours: mode 4.</summary>
     private static readonly byte[] s_cgaCrtc = [0x2d, 0x27, 0x28, 0x90, 0x2b, 0x80, 0xbf, 0x1f, 0x00, 0xc1, 0, 0, 0, 0, 0, 0, 0x9c, 0x8e, 0x8f, 0x14, 0x00, 0x96, 0xb9, 0xa2, 0xff];
 
-    private uint[] _pixels = [];
+    /// <summary>Nanoseconds of the bright and of the dark part of blinking.</summary>
+    public const long BlinkTime = 16 * 1_000_000_000L / 70;
 
     public VgaBoard(int memoryBytes = 1 << 20, byte[]? rom = null)
     {
@@ -40,6 +42,10 @@ internal sealed class VgaBoard
     public ManagedVideoMemory Memory { get; }
 
     public StdVga Chip { get; }
+
+    public Frame Frame { get; } = new();
+
+    public Damage Damage { get; } = new();
 
     public Span<byte> Vram => Memory.Bytes;
 
@@ -135,11 +141,17 @@ internal sealed class VgaBoard
     /// <summary>Draws the screen; <see cref="Pixel"/> looks at it.</summary>
     public void Render(bool blinkOn = true)
     {
-        _pixels = new uint[Chip.Screen.Width * Chip.Screen.Height];
-        Chip.Screen.Render(_pixels, Chip.Screen.Width, blinkOn);
+        // Blinking follows guest time while somebody looks, and is in its bright part otherwise.
+        Chip.SetRefreshPeriod(blinkOn ? 0 : 30);
+        while (!blinkOn && Board.Clock.Now / BlinkTime % 2 == 0) Board.Advance(BlinkTime);
+        var (width, height) = Chip.Size!.Value;
+        Frame.Resize(width, height);
+        Damage.Resize(width, height);
+        Chip.Draw(Frame, Damage, true);
+        Chip.SetRefreshPeriod(0);
     }
 
-    public uint Pixel(int x, int y) => _pixels[(y * Chip.Screen.Width) + x];
+    public uint Pixel(int x, int y) => Frame.Line(y)[x];
 
     private static int Primary(int colour, int bit) => (((colour >> bit) & 1) * 42) + (((colour >> (bit + 3)) & 1) * 21);
 

@@ -42,7 +42,8 @@ public sealed class StdVga : VgaAdapter
         Vbe = new VbeRegisters(memory, Registers, Bell);
         Window = new VgaMemory(memory, Registers, Vbe, Bell);
         Screen = new Screen(memory, Registers, Vbe);
-        AddBar(FrameBufferBar, BarKind.MemoryPrefetchable, (uint)memory.Size, new FrameBuffer(memory, Bell), "framebuffer");
+        ScanOut = new VgaScanOut(memory, Registers, Vbe, Screen, Bell, clock);
+        AddBar(FrameBufferBar, BarKind.MemoryPrefetchable, (uint)memory.Size, new VideoWindow(memory, Bell), "framebuffer");
         AddBar(RegisterBar, BarKind.Memory, RegisterBytes, new RegisterBlock(this), "registers");
     }
 
@@ -54,6 +55,8 @@ public sealed class StdVga : VgaAdapter
 
     public override Screen Screen { get; }
 
+    public override VgaScanOut ScanOut { get; }
+
     protected override void OnAttached() => _mappings = [.. Registers.MapPorts(Bus!.Ports), Vbe.MapPorts(Bus.Ports), Window.Map(Bus.Memory)];
 
     protected override void OnDetached()
@@ -64,33 +67,6 @@ public sealed class StdVga : VgaAdapter
     protected override void BarPlaced(int index, ulong address, bool visible)
     {
         if (index == FrameBufferBar) _memory.Show(address, visible);
-    }
-
-    /// <summary>Video memory, byte by byte, where the home does not map it.</summary>
-    private sealed class FrameBuffer(VideoMemory memory, ChangeBell bell) : IBulkRegion
-    {
-        public ulong Read(ulong offset, int size)
-        {
-            ulong value = 0;
-            var bytes = memory.Bytes.Slice((int)offset, size);
-            for (var i = 0; i < size; i++) value |= (ulong)bytes[i] << (8 * i);
-            return value;
-        }
-
-        public void Write(ulong offset, int size, ulong value)
-        {
-            var bytes = memory.Bytes.Slice((int)offset, size);
-            for (var i = 0; i < size; i++) bytes[i] = (byte)(value >> (8 * i));
-            bell.Ring();
-        }
-
-        public void ReadBlock(ulong offset, int size, Span<byte> data) => memory.Bytes.Slice((int)offset, data.Length).CopyTo(data);
-
-        public void WriteBlock(ulong offset, int size, ReadOnlySpan<byte> data)
-        {
-            data.CopyTo(memory.Bytes[(int)offset..]);
-            bell.Ring();
-        }
     }
 
     /// <summary>BAR2.</summary>
@@ -154,6 +130,8 @@ public sealed class StdVga : VgaAdapter
         s.Child("vbe", Vbe);
         s.Child("window", Window);
         if (!_memory.IsSavedWithRam) s.Bytes("memory", _memory.Bytes);
-        if (s.IsLoading) Bell.Ring();
+        if (!s.IsLoading) return;
+        _memory.NoteWrite(0, _memory.Size);
+        Bell.Ring();
     }
 }

@@ -172,7 +172,10 @@ public sealed class VbeRegisters : IIoRegion, IExtendedMode, IStateful
         if (_width == 0) _width = _virtualWidth = 640;
         if (_height == 0) _height = 480;
         Fit();
-        if ((_enable & EnableKeepMemory) == 0) _memory.Bytes[..Math.Min(_memory.Size, Pitch * _height)].Clear();
+        if ((_enable & EnableKeepMemory) != 0) return;
+        var shown = Math.Min(_memory.Size, Pitch * _height);
+        _memory.Bytes[..shown].Clear();
+        _memory.NoteWrite(0, shown);
     }
 
     private int PitchOf(int width) => _depth switch

@@ -75,7 +75,11 @@ public sealed class VgaMemory : IBulkRegion, IStateful
 
     public void WriteBlock(ulong offset, int size, ReadOnlySpan<byte> data)
     {
-        if (TryBank((int)offset, data.Length, out var bank)) data.CopyTo(bank);
+        if (TryBank((int)offset, data.Length, out var bank))
+        {
+            data.CopyTo(bank);
+            _memory.NoteWrite(_vbe!.BankOffset + (int)offset, data.Length);
+        }
         else
             for (var i = 0; i < data.Length; i++) WriteByte((int)offset + i, data[i]);
         _bell.Ring();
@@ -121,7 +125,9 @@ public sealed class VgaMemory : IBulkRegion, IStateful
     {
         if (IsBanked)
         {
-            if (TryBank(offset, 1, out var bank)) bank[0] = value;
+            if (!TryBank(offset, 1, out var bank)) return;
+            bank[0] = value;
+            _memory.NoteWrite(_vbe!.BankOffset + offset, 1);
             return;
         }
 
@@ -144,6 +150,7 @@ public sealed class VgaMemory : IBulkRegion, IStateful
         var enabled = Spread(planes);
         var old = BinaryPrimitives.ReadUInt32LittleEndian(cell);
         BinaryPrimitives.WriteUInt32LittleEndian(cell, (old & ~enabled) | (Compute(value) & enabled));
+        _memory.NoteWrite(4 * index, 4);
     }
 
     /// <summary>What the graphics controller makes of a byte from the CPU, for all planes.</summary>
