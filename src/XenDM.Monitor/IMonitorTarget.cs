@@ -25,6 +25,19 @@ public sealed record PciInfo(
 /// <summary>A vCPU that is there or could be.</summary>
 public sealed record CpuInfo(int Index, bool Online);
 
+/// <summary>How often a register block was used since the machine was made; a block transfer is one access.</summary>
+/// <param name="Name">The device, and after a space the block.</param>
+/// <param name="Address">Where it lies now.</param>
+public sealed record RegionCounters(string Name, bool IsPort, ulong Address, ulong Reads, ulong Writes);
+
+/// <summary>What the guest asked of its devices, and what that cost.</summary>
+/// <param name="Requests">Accesses that were carried out, a repeated one being one.</param>
+/// <param name="Items">Values that they moved.</param>
+/// <param name="Unclaimed">Accesses that nobody answered.</param>
+/// <param name="MemoryBytes">Resident memory of this process.</param>
+/// <param name="CpuMilliseconds">CPU time of all its threads.</param>
+public sealed record MachineCounters(ulong Requests, ulong Items, ulong Unclaimed, IReadOnlyList<RegionCounters> Regions, int Pid, long MemoryBytes, long CpuMilliseconds);
+
 /// <summary>An option of the command line with the names of its parameters.</summary>
 public sealed record OptionInfo(string Option, IReadOnlyList<string> Parameters);
 
@@ -57,6 +70,9 @@ public interface IMonitorTarget
     IReadOnlyList<CpuInfo> Cpus { get; }
 
     IReadOnlyList<OptionInfo> CommandLineOptions { get; }
+
+    /// <summary>The counters of this process and its machine.</summary>
+    MachineCounters Counters => new(0, 0, 0, [], 0, 0, 0);
 
     void Continue();
 

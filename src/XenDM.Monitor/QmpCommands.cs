@@ -58,6 +58,7 @@ public sealed class QmpCommands
         ["xen-save-devices-state"] = new(static (c, a, _, w) => c.SaveDevices(a, w), "filename", "live"),
         ["xen-load-devices-state"] = new(static (_, a, _, _) => LoadDevices(a), "filename"),
         ["xen-set-global-dirty-log"] = new(static (c, a, _, w) => c.SetDirtyLog(a, w), "enable"),
+        ["x-xendm-counters"] = new(static (c, _, _, w) => c.QueryCounters(w)),
         ["human-monitor-command"] = new(static (c, a, _, w) => c.Human(a, w), "command-line", "cpu-index"),
     };
 
@@ -234,6 +235,35 @@ public sealed class QmpCommands
         w.WriteStartObject();
         w.WriteString("status", _target.RunState);
         w.WriteBoolean("running", _target.IsRunning);
+        w.WriteEndObject();
+    }
+
+    /// <summary>Ours: for viewers that show what a guest does.</summary>
+    private void QueryCounters(Utf8JsonWriter w)
+    {
+        var counters = _target.Counters;
+        w.WriteStartObject();
+        w.WriteNumber("requests", counters.Requests);
+        w.WriteNumber("items", counters.Items);
+        w.WriteNumber("unclaimed", counters.Unclaimed);
+        w.WriteStartArray("regions");
+        foreach (var region in counters.Regions)
+        {
+            w.WriteStartObject();
+            w.WriteString("name", region.Name);
+            w.WriteString("space", region.IsPort ? "port" : "memory");
+            w.WriteNumber("address", region.Address);
+            w.WriteNumber("reads", region.Reads);
+            w.WriteNumber("writes", region.Writes);
+            w.WriteEndObject();
+        }
+
+        w.WriteEndArray();
+        w.WriteStartObject("process");
+        w.WriteNumber("pid", counters.Pid);
+        w.WriteNumber("memory-bytes", counters.MemoryBytes);
+        w.WriteNumber("cpu-ms", counters.CpuMilliseconds);
+        w.WriteEndObject();
         w.WriteEndObject();
     }
 

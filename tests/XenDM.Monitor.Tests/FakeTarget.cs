@@ -33,6 +33,8 @@ internal sealed class FakeTarget : IMonitorTarget
 
     public IReadOnlyList<OptionInfo> CommandLineOptions { get; } = [new("run-with", ["chroot", "user"]), new("name", ["guest"])];
 
+    public MachineCounters Counters { get; set; } = new(7, 9, 1, [new("ide0 command", true, 0x1f0, 3, 4)], 42, 1 << 20, 250);
+
     public void Continue()
     {
         Calls.Add("cont");

@@ -79,6 +79,7 @@ public sealed class QmpCommandTests
     [InlineData("query-kvm", """{"enabled":false,"present":false}""")]
     [InlineData("query-vnc", """{"enabled":false}""")]
     [InlineData("query-status", """{"status":"prelaunch","running":false}""")]
+    [InlineData("x-xendm-counters", """{"requests":7,"items":9,"unclaimed":1,"regions":[{"name":"ide0 command","space":"port","address":496,"reads":3,"writes":4}],"process":{"pid":42,"memory-bytes":1048576,"cpu-ms":250}}""")]
     [InlineData("query-fdsets", "[]")]
     [InlineData("query-chardev", """[{"frontend-open":true,"filename":"pty:/dev/pts/7","label":"serial0"},{"frontend-open":true,"filename":"disconnected:unix:/run/xen/qmp-libxenstat-1,server=on","label":"libxenstat-cmd"}]""")]
     [InlineData("query-command-line-options", """[{"option":"run-with","parameters":[{"name":"chroot","type":"string"},{"name":"user","type":"string"}]},{"option":"name","parameters":[{"name":"guest","type":"string"}]}]""")]

@@ -106,7 +106,14 @@ public sealed class AddressSpace
     public IEnumerable<(string Name, ulong Base, ulong Accesses)> Accesses()
     {
         foreach (var mapping in _mappings)
-            if (mapping.Accesses != 0) yield return (mapping.Name, mapping.Base, mapping.Accesses);
+            if ((mapping.Reads | mapping.Writes) != 0) yield return (mapping.Name, mapping.Base, mapping.Reads + mapping.Writes);
+    }
+
+    /// <summary>The same, reads and writes apart.</summary>
+    public IEnumerable<(string Name, ulong Base, ulong Reads, ulong Writes)> ReadsAndWrites()
+    {
+        foreach (var mapping in _mappings)
+            if ((mapping.Reads | mapping.Writes) != 0) yield return (mapping.Name, mapping.Base, mapping.Reads, mapping.Writes);
     }
 
     /// <summary>From now on each access to a chip is told as text.</summary>
@@ -130,7 +137,7 @@ public sealed class AddressSpace
     {
         if (TryFind(address, out var end, out var mapping) && end - address >= (ulong)(size - 1))
         {
-            mapping.Accesses++;
+            mapping.Reads++;
             return mapping.Region.Read(address - mapping.Base, size) & Mask(size);
         }
 
@@ -142,7 +149,7 @@ public sealed class AddressSpace
     {
         if (TryFind(address, out var end, out var mapping) && end - address >= (ulong)(size - 1))
         {
-            mapping.Accesses++;
+            mapping.Writes++;
             mapping.Region.Write(address - mapping.Base, size, value & Mask(size));
         }
         else
@@ -152,12 +159,14 @@ public sealed class AddressSpace
     }
 
     /// <summary>Finds the region that takes bulk transfers at an address.</summary>
+    /// <param name="isWrite">How the transfer is counted.</param>
     /// <param name="room">Bytes from the address to the end of the window.</param>
-    public bool TryFindBulk(ulong address, out IBulkRegion region, out ulong offset, out ulong room)
+    public bool TryFindBulk(ulong address, bool isWrite, out IBulkRegion region, out ulong offset, out ulong room)
     {
         if (TryFind(address, out var end, out var mapping) && mapping.Region is IBulkRegion bulk)
         {
-            mapping.Accesses++;
+            if (isWrite) mapping.Writes++;
+            else mapping.Reads++;
             region = bulk;
             offset = address - mapping.Base;
             room = end - address + 1;

@@ -131,7 +131,7 @@ public sealed class IoDispatcher
     {
         if (request.Space == IoSpace.PciConfig) return false;
         var space = request.Space == IoSpace.Port ? _ports : _memory;
-        if (!space.TryFindBulk(request.Address, out var region, out var offset, out var room)) return false;
+        if (!space.TryFindBulk(request.Address, !request.IsRead, out var region, out var offset, out var room)) return false;
         var linear = request.Space == IoSpace.Memory;
         var bytes = (ulong)count * (ulong)size;
         if (linear ? room < bytes : room < (ulong)size) return false;

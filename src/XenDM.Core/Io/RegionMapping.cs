@@ -20,8 +20,11 @@ public sealed class RegionMapping
 
     public IIoRegion Region { get; internal set; }
 
-    /// <summary>Accesses and block transfers that came here.</summary>
-    internal ulong Accesses;
+    /// <summary>Accesses that came here; a block transfer is one.</summary>
+    internal ulong Reads;
+
+    /// <inheritdoc cref="Reads"/>
+    internal ulong Writes;
 
     /// <summary>First address.</summary>
     public ulong Base { get; private set; }

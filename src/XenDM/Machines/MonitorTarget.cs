@@ -111,6 +111,24 @@ internal sealed class MonitorTarget : IMonitorTarget, IMachineObserver
         }
     }
 
+    public MachineCounters Counters
+    {
+        get
+        {
+            var regions = new List<RegionCounters>();
+            ulong unclaimed = 0;
+            foreach (var space in Machine is null ? (Core.Io.AddressSpace[])[] : [Machine.Board.Ports, Machine.Board.Memory])
+            {
+                unclaimed += space.Unclaimed.Total;
+                foreach (var (name, start, reads, writes) in space.ReadsAndWrites()) regions.Add(new RegionCounters(name, space.Space == Core.Io.IoSpace.Port, start, reads, writes));
+            }
+
+            var io = Machine?.Board.Io;
+            return new MachineCounters(
+                io?.Requests ?? 0, io?.Items ?? 0, unclaimed, regions, Environment.ProcessId, Environment.WorkingSet, (long)Environment.CpuUsage.TotalTime.TotalMilliseconds);
+        }
+    }
+
     public void Continue()
     {
         if (!(Run ?? Real()).Continue()) throw new QmpException("the guest is off: a toolstack has to start it again");

@@ -112,5 +112,6 @@ public class AddressSpaceTests
         space.Read(0x20, 1);
         Assert.Equal(["chip a: 11 (1) takes ab", "chip a: 11 (1) reads a1"], told);
         Assert.Equal([("chip a", 0x10ul, 2ul), ("chipmunk", 0x20ul, 1ul)], space.Accesses());
+        Assert.Equal([("chip a", 0x10ul, 1ul, 1ul), ("chipmunk", 0x20ul, 1ul, 0ul)], space.ReadsAndWrites());
     }
 }
