@@ -4,6 +4,7 @@ using System.IO;
 using XenDM.Backends.Char;
 using XenDM.CommandLine;
 using XenDM.Core.Backends;
+using XenDM.Core.Input;
 using XenDM.Core.State;
 using XenDM.Core.Time;
 using XenDM.Hosting;
@@ -129,7 +130,7 @@ internal sealed class Host : IDisposable
             _log.Phase("saved state restored");
         }
 
-        machine.PvDevices = ServePvDevices(machine);
+        machine.PvDevices = ServePvDevices(machine, machine.Input);
         DropPrivileges(identity);
         _target.Machine = machine;
         machine.Started = () => _store?.Announce("running");
@@ -154,7 +155,7 @@ internal sealed class Host : IDisposable
         CheckDomain();
         var machine = new PvMachine();
         _drives = new DriveTable([], _loop, _log);
-        machine.PvDevices = ServePvDevices(machine);
+        machine.PvDevices = ServePvDevices(machine, machine.Input);
         if (!_options.DomainRestrict) _store = new DeviceModelStore(_options.DomainId);
         _log.Phase("xenstore open");
         machine.Observers.Add(_target);
@@ -170,7 +171,7 @@ internal sealed class Host : IDisposable
     }
 
     /// <summary>Serves the guest's PV devices from now on. A restricted process has no xenstore, so it cannot learn of any.</summary>
-    private XenBus? ServePvDevices(IMachineEvents events)
+    private XenBus? ServePvDevices(IMachineEvents events, InputHub input)
     {
         if (_options.DomainRestrict)
         {
@@ -181,7 +182,7 @@ internal sealed class Host : IDisposable
         _ports = new XenBackendPorts(_loop, _log);
         var disks = new BlockKind(new BlockHost(_ports.Ports, _options.DomainId, new PvImages(_drives!, _loop, isRepeatable: false), _loop, events));
         var consoles = new ConsoleKind(_ports.Ports, _options.DomainId, new PvLines(_chardevs), _loop);
-        _pvDevices = new XenBus(_ports.Ports, _options.DomainId, _ports.OwnDomain, [disks, new KeyboardKind(_ports.Ports, _options.DomainId), consoles], _loop, _log);
+        _pvDevices = new XenBus(_ports.Ports, _options.DomainId, _ports.OwnDomain, [disks, new KeyboardKind(_ports.Ports, _options.DomainId, input), consoles], _loop, _log);
         return _pvDevices;
     }
 

@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Collections.Generic;
 using XenDM.Core.Backends;
 using XenDM.Core.Hypervisor;
+using XenDM.Core.Input;
 using XenDM.PvBackends.XenBus;
 
 namespace XenDM.PvBackends.Input;
@@ -10,18 +11,19 @@ namespace XenDM.PvBackends.Input;
 /// <summary>
 /// PV keyboards (<c>vkbd</c>). libxl gives one to every HVM guest, and Linux's boot waits half a minute for one that does not connect.
 /// </summary>
-public sealed class KeyboardKind(XenPorts ports, int guest) : IPvKind
+/// <param name="input">Has the keyboards and their pointers while the guest's driver is connected.</param>
+public sealed class KeyboardKind(XenPorts ports, int guest, InputHub input) : IPvKind
 {
     private readonly List<KeyboardDevice> _devices = [];
 
     public string Name => "vkbd";
 
-    /// <summary>Those that are there now; who has keys and a pointer sends them to each that is connected.</summary>
+    /// <summary>Those that are there now.</summary>
     public IReadOnlyList<KeyboardDevice> Devices => _devices;
 
     public IPvDevice Create(string id, StoreFolder back)
     {
-        var device = new KeyboardDevice(ports, guest, gone => _devices.Remove(gone));
+        var device = new KeyboardDevice(ports, guest, input, gone => _devices.Remove(gone));
         _devices.Add(device);
         return device;
     }
@@ -31,27 +33,27 @@ public sealed class KeyboardKind(XenPorts ports, int guest) : IPvKind
 /// A PV keyboard with a pointer (xen/public/io/kbdif.h): events of 40 bytes in a ring in the guest's page. What does not fit is lost, as keys are on a
 /// keyboard that nobody reads. Machine thread.
 /// </summary>
-public sealed class KeyboardDevice : IPvDevice
+public sealed class KeyboardDevice : IPvDevice, IKeyboard, IPointer
 {
-    /// <summary>Full scale of an absolute position.</summary>
-    public const int PositionRange = 0x7fff;
-
     private const int AtConsumer = 0, AtProducer = 4, AtRing = 1024;
     private const int EventBytes = 40;
     private const int RingEvents = 2048 / EventBytes;
     private const byte EventMotion = 1, EventKey = 3, EventPosition = 4;
+    private const uint FirstButton = 0x110;
     private const int MaxPort = 1 << 17;
 
     private readonly XenPorts _ports;
     private readonly int _guest;
+    private readonly InputHub _input;
     private readonly Action<KeyboardDevice> _gone;
     private readonly byte[] _event = new byte[EventBytes];
     private IGrantMapping? _page;
     private IEventChannel? _channel;
     private uint _produced;
-    private bool _isRaw;
+    private (int X, int Y) _place;
+    private PointerButtons _buttons;
 
-    internal KeyboardDevice(XenPorts ports, int guest, Action<KeyboardDevice> gone) => (_ports, _guest, _gone) = (ports, guest, gone);
+    internal KeyboardDevice(XenPorts ports, int guest, InputHub input, Action<KeyboardDevice> gone) => (_ports, _guest, _input, _gone) = (ports, guest, input, gone);
 
     public Action<string>? Broken { get; set; }
 
@@ -59,16 +61,30 @@ public sealed class KeyboardDevice : IPvDevice
 
     public bool IsConnected => _channel is not null;
 
+    public string Name => "Xen PV pointer";
+
+    bool IKeyboard.IsActive => IsConnected;
+
+    bool IPointer.IsActive => IsConnected;
+
     /// <summary>The guest takes positions; else movements.</summary>
-    public bool TakesPositions { get; private set; }
+    public bool IsAbsolute { get; private set; }
 
-    /// <summary>Pixels of the screen that positions are on, for guests that do not scale them.</summary>
-    public (int Width, int Height) Screen { get; set; } = (800, 600);
+    /// <summary>The protocol has no lights.</summary>
+    public KeyboardLeds? Leds => null;
 
+    public Action? LedsChanged { get; set; }
+
+    /// <summary>
+    /// A guest that takes raw positions has them from 0 to 7fff over the screen, as they come; one that does not learns the same range by the size that
+    /// is offered, so that it depends on no picture's size.
+    /// </summary>
     public void Offer(StoreFolder back)
     {
         back.Write("feature-abs-pointer", 1);
         back.Write("feature-raw-pointer", 1);
+        back.Write("width", InputHub.PlaceRange);
+        back.Write("height", InputHub.PlaceRange);
     }
 
     public void Connect(StoreFolder front, StoreFolder back)
@@ -87,12 +103,17 @@ public sealed class KeyboardDevice : IPvDevice
 
         _page = page;
         _produced = page.ReadIndex(AtProducer);
-        TakesPositions = front.ReadFlag("request-abs-pointer");
-        _isRaw = front.ReadFlag("request-raw-pointer");
+        IsAbsolute = front.ReadFlag("request-abs-pointer");
+        _place = (-1, -1);
+        _buttons = PointerButtons.None;
+        _input.Add((IKeyboard)this);
+        _input.Add((IPointer)this);
     }
 
     public void Disconnect()
     {
+        _input.Remove((IKeyboard)this);
+        _input.Remove((IPointer)this);
         _channel?.Dispose();
         _page?.Dispose();
         (_channel, _page) = (null, null);
@@ -108,37 +129,38 @@ public sealed class KeyboardDevice : IPvDevice
         _gone(this);
     }
 
-    /// <param name="code">As in linux/input-event-codes.h: keys, and buttons from 0x110 on.</param>
-    public void Key(uint code, bool isPressed)
+    /// <summary>Keys that Linux has no code for are left out.</summary>
+    public void Key(ushort key, bool down)
+    {
+        if (LinuxKeys.Code(key) is var code and not 0) SendKey(code, down);
+    }
+
+    /// <summary>The wheel that tilts has no place in the protocol.</summary>
+    public void Move(int x, int y, int wheel, int sideWheel, PointerButtons buttons)
+    {
+        if (wheel != 0 || (IsAbsolute ? _place != (x, y) : (x | y) != 0)) SendMove(x, y, wheel);
+        for (var n = 0; n < 5; n++)
+            if (((int)(buttons ^ _buttons) >> n & 1) != 0) SendKey(FirstButton + (uint)n, ((int)buttons >> n & 1) != 0);
+        _buttons = buttons;
+    }
+
+    private void SendMove(int x, int y, int wheel)
+    {
+        _place = (x, y);
+        Array.Clear(_event);
+        _event[0] = IsAbsolute ? EventPosition : EventMotion;
+        Number(4, x);
+        Number(8, y);
+        Number(12, wheel);
+        Send();
+    }
+
+    private void SendKey(uint code, bool isPressed)
     {
         Array.Clear(_event);
         _event[0] = EventKey;
         _event[1] = isPressed ? (byte)1 : (byte)0;
         Number(4, (int)code);
-        Send();
-    }
-
-    /// <summary>A movement in steps of a mouse; <paramref name="wheel"/> turns away from the user when positive.</summary>
-    public void Move(int right, int down, int wheel)
-    {
-        Array.Clear(_event);
-        _event[0] = EventMotion;
-        Number(4, right);
-        Number(8, down);
-        Number(12, wheel);
-        Send();
-    }
-
-    /// <param name="x">0 (left) to <see cref="PositionRange"/>.</param>
-    /// <param name="y">0 (top) to <see cref="PositionRange"/>.</param>
-    /// <param name="wheel">As of <see cref="Move"/>.</param>
-    public void MoveTo(int x, int y, int wheel)
-    {
-        Array.Clear(_event);
-        _event[0] = EventPosition;
-        Number(4, _isRaw ? x : (int)((long)x * (Screen.Width - 1) / PositionRange));
-        Number(8, _isRaw ? y : (int)((long)y * (Screen.Height - 1) / PositionRange));
-        Number(12, wheel);
         Send();
     }
 

@@ -1,6 +1,7 @@
 using System;
 using System.Buffers.Binary;
 using System.Globalization;
+using XenDM.Core.Input;
 using XenDM.Core.Tracing;
 using XenDM.PvBackends.Input;
 using XenDM.Testing;
@@ -14,6 +15,7 @@ public sealed class KeyboardDeviceTests : IDisposable
     private readonly FakeLoop _loop = new();
     private readonly FakeXen _xen;
     private readonly KeyboardKind _kind;
+    private readonly InputHub _hub = new();
     private readonly PvBus _bus;
     private readonly string _front, _back;
     private int _page;
@@ -22,7 +24,7 @@ public sealed class KeyboardDeviceTests : IDisposable
     public KeyboardDeviceTests()
     {
         _xen = new FakeXen(_loop);
-        _kind = new KeyboardKind(_xen.Ports, FakeXen.Guest);
+        _kind = new KeyboardKind(_xen.Ports, FakeXen.Guest, _hub);
         (_front, _back) = _xen.AddDevice("vkbd", "vkbd", 0);
         _bus = new PvBus(_xen.Ports, FakeXen.Guest, 0, [_kind], _loop, SilentLog.Instance);
         _loop.RunPosted(1000);
@@ -40,40 +42,102 @@ public sealed class KeyboardDeviceTests : IDisposable
         Device.Key(30, true); // nobody is there: lost
         Connect();
         Assert.Equal("4", Read(_back, "state"));
-        Assert.False(Device.TakesPositions);
+        Assert.False(Device.IsAbsolute);
         var told = _xen.Events.Count(_port);
-        Device.Key(30, true);
-        Device.Key(0x110, false);
-        Device.Move(-5, 7, 1);
-        Assert.Equal(3u, Index(4));
-        Assert.Equal(told + 3, _xen.Events.Count(_port));
+        Device.Key(0x1e, true);
+        Device.Move(-5, 7, 1, 1, PointerButtons.None);
+        Device.Move(0, 0, 0, 0, PointerButtons.Left | PointerButtons.Extra);
+        Device.Move(0, 0, 0, 0, PointerButtons.Extra);
+        Assert.Equal(5u, Index(4));
+        Assert.Equal(told + 5, _xen.Events.Count(_port));
         Assert.Equal((3, 1, 30), (Event(0)[0], Event(0)[1], Number(0, 4)));
-        Assert.Equal((3, 0, 0x110), (Event(1)[0], Event(1)[1], Number(1, 4)));
-        Assert.Equal((1, -5, 7, 1), (Event(2)[0], Number(2, 4), Number(2, 8), Number(2, 12)));
+        Assert.Equal((1, -5, 7, 1), (Event(1)[0], Number(1, 4), Number(1, 8), Number(1, 12)));
+        Assert.Equal((3, 1, 0x110), (Event(2)[0], Event(2)[1], Number(2, 4)));
+        Assert.Equal((3, 1, 0x114), (Event(3)[0], Event(3)[1], Number(3, 4)));
+        Assert.Equal((3, 0, 0x110), (Event(4)[0], Event(4)[1], Number(4, 4)));
     }
 
     [Theory]
-    [InlineData(true, KeyboardDevice.PositionRange, 100)]
-    [InlineData(false, 1023, 2)]
-    public void Positions_AreScaledToTheScreen_UnlessTheGuestScales(bool raw, int x, int y)
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Positions_HaveOneRange_WhateverTheScreen(bool raw)
     {
         Connect(("request-abs-pointer", "1"), ("request-raw-pointer", raw ? "1" : "0"));
-        Assert.True(Device.TakesPositions);
-        Device.Screen = (1024, 768);
-        Device.MoveTo(KeyboardDevice.PositionRange, 100, -1);
-        Assert.Equal((4, x, y, -1), (Event(0)[0], Number(0, 4), Number(0, 8), Number(0, 12)));
+        Assert.Equal(("32767", "32767"), (Read(_back, "width"), Read(_back, "height")));
+        Assert.True(Device.IsAbsolute);
+        Device.Move(InputHub.PlaceRange, 100, -1, 0, PointerButtons.None);
+        Device.Move(InputHub.PlaceRange, 100, 0, 0, PointerButtons.Right);
+        Device.Move(InputHub.PlaceRange, 100, 0, 0, PointerButtons.Right);
+        Assert.Equal(2u, Index(4));
+        Assert.Equal((4, InputHub.PlaceRange, 100, -1), (Event(0)[0], Number(0, 4), Number(0, 8), Number(0, 12)));
+        Assert.Equal((3, 1, 0x111), (Event(1)[0], Event(1)[1], Number(1, 4)));
+    }
+
+    /// <summary>Scan codes and KEY_ names of linux/input-event-codes.h.</summary>
+    [Theory]
+    [InlineData(0x01, 1)]
+    [InlineData(0x53, 83)]
+    [InlineData(0x54, 99)]
+    [InlineData(0x56, 86)]
+    [InlineData(0x57, 87)]
+    [InlineData(0x58, 88)]
+    [InlineData(0x70, 93)]
+    [InlineData(0x73, 89)]
+    [InlineData(0x7d, 124)]
+    [InlineData(0x7e, 121)]
+    [InlineData(0xe01c, 96)]
+    [InlineData(0xe01d, 97)]
+    [InlineData(0xe035, 98)]
+    [InlineData(0xe037, 99)]
+    [InlineData(0xe038, 100)]
+    [InlineData(0xe048, 103)]
+    [InlineData(0xe053, 111)]
+    [InlineData(0xe05b, 125)]
+    [InlineData(0xe05d, 127)]
+    [InlineData(0xe11d, 119)]
+    public void Keys_HaveLinuxNumbers(int key, int code)
+    {
+        Connect();
+        Device.Key((ushort)key, true);
+        Assert.Equal((3, 1, code), (Event(0)[0], Event(0)[1], Number(0, 4)));
+    }
+
+    [Fact]
+    public void KeysThatLinuxDoesNotKnow_AreLeftOut()
+    {
+        Connect();
+        for (var key = 0; key <= 0xffff; key++)
+            if (key is 0 or (>= 0x80 and < 0xe000) or (>= 0xe080 and not 0xe11d)) Device.Key((ushort)key, true);
+        Assert.Equal(0u, Index(4));
+    }
+
+    [Fact]
+    public void WhileConnected_ItGetsWhatIsTyped()
+    {
+        using var seat = _hub.Open();
+        seat.Key(0x1e, true);
+        Assert.Null(_hub.Pointer);
+        Connect(("request-abs-pointer", "1"));
+        Assert.Same(Device, _hub.Pointer);
+        seat.Key(0x1f, true);
+        seat.Move(1, 2, 0, 0, PointerButtons.None);
+        Assert.Equal(2u, Index(4));
+        Write("state", "5");
+        _loop.RunPosted(1000);
+        Assert.Null(_hub.Pointer);
+        Assert.Empty(_hub.Pointers);
     }
 
     [Fact]
     public void FullRing_LosesEvents_AndGoesOnWhereTheGuestReads()
     {
         Connect();
-        for (var i = 0; i < 60; i++) Device.Key((uint)i, true);
+        for (var i = 0; i < 60; i++) Device.Key((ushort)(i + 1), true);
         Assert.Equal(51u, Index(4));
         BinaryPrimitives.WriteUInt32LittleEndian(Page, 10);
-        Device.Key(99, true);
+        Device.Key(0x40, true);
         Assert.Equal(52u, Index(4));
-        Assert.Equal(99, Number(51 % 51, 4));
+        Assert.Equal(0x40, Number(51 % 51, 4));
     }
 
     [Theory]
