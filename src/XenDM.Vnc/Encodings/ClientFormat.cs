@@ -2,9 +2,6 @@ using System;
 using System.Buffers;
 using System.Buffers.Binary;
 using System.Diagnostics.CodeAnalysis;
-using System.Numerics;
-using System.Runtime.InteropServices;
-using System.Runtime.Intrinsics;
 
 namespace XenDM.Vnc.Encodings;
 
@@ -22,13 +19,10 @@ public sealed class ClientFormat
 
     private const int MapRedMax = 7, MapGreenMax = 7, MapBlueMax = 3, MapRedShift = 0, MapGreenShift = 3, MapBlueShift = 6;
 
+    private static readonly PixelPacker s_tight = new(3, Table(0), Table(8), Table(16));
+
     /// <summary>What a frame's pixels are: 32 bits, little endian, 00RRGGBB.</summary>
     public static readonly ClientFormat Native = new(32, 24, false, true, 255, 255, 255, 16, 8, 0);
-
-    // A pixel is the sum of an entry for its red, green and blue; the entries hold the bytes in the client's order.
-    private readonly uint[] _red = new uint[256], _green = new uint[256], _blue = new uint[256];
-    private readonly Vector128<byte> _shuffle;
-    private readonly Kind _kind;
 
     private ClientFormat(int bitsPerPixel, int depth, bool isBigEndian, bool isTrueColour, int redMax, int greenMax, int blueMax, int redShift, int greenShift, int blueShift)
     {
@@ -36,33 +30,11 @@ public sealed class ClientFormat
         (RedMax, GreenMax, BlueMax, RedShift, GreenShift, BlueShift) = (redMax, greenMax, blueMax, redShift, greenShift, blueShift);
         var (red, green, blue) = isTrueColour ? ((redMax, redShift), (greenMax, greenShift), (blueMax, blueShift))
             : ((MapRedMax, MapRedShift), (MapGreenMax, MapGreenShift), (MapBlueMax, MapBlueShift));
-        Fill(_red, red);
-        Fill(_green, green);
-        Fill(_blue, blue);
-        (CompactBytes, CompactOffset) = Compact(red, green, blue);
+        Full = new PixelPacker(BytesPerPixel, Table(red), Table(green), Table(blue));
+        var (compactBytes, compactOffset) = Compacted(red, green, blue);
+        Compact = compactBytes == BytesPerPixel ? Full : Full.Without(compactOffset, compactBytes);
         IsTight = isTrueColour && bitsPerPixel == 32 && depth == 24 && redMax == 255 && greenMax == 255 && blueMax == 255;
-        _kind = bitsPerPixel switch { 8 => Kind.Bytes, 16 => Kind.Words, _ => Kind.Longs };
-        if (_kind == Kind.Longs && Single(_red) is var r && Single(_green) is var g && Single(_blue) is var b && r >= 0 && g >= 0 && b >= 0)
-        {
-            _kind = (r, g, b) == (2, 1, 0) ? Kind.Same : Kind.Shuffle;
-            Span<byte> order = stackalloc byte[16];
-            order.Fill(0xff);
-            for (var i = 0; i < 16; i += 4) (order[i + r], order[i + g], order[i + b]) = ((byte)(i + 2), (byte)(i + 1), (byte)i);
-            _shuffle = Vector128.Create<byte>(order);
-        }
-    }
-
-    private enum Kind
-    {
-        Bytes,
-        Words,
-        Longs,
-
-        /// <summary>32 bits; each colour is a byte.</summary>
-        Shuffle,
-
-        /// <summary>As the frame's pixels are.</summary>
-        Same,
+        Tight = IsTight ? s_tight : Full;
     }
 
     /// <summary>8, 16 or 32.</summary>
@@ -90,14 +62,17 @@ public sealed class ClientFormat
 
     public int BlueShift { get; }
 
+    /// <summary>Whole pixels.</summary>
+    internal PixelPacker Full { get; }
+
+    /// <summary>Pixels of ZRLE: of 32 bits without the byte that has no colour (RFC 6143, 7.7.5).</summary>
+    internal PixelPacker Compact { get; }
+
     /// <summary>Pixels of the tight encoding are three bytes: red, green, blue.</summary>
     internal bool IsTight { get; }
 
-    /// <summary>Bytes of a pixel of ZRLE.</summary>
-    internal int CompactBytes { get; }
-
-    /// <summary>The first byte of a pixel that is one of ZRLE's.</summary>
-    internal int CompactOffset { get; }
+    /// <summary>Pixels of the tight encoding: the bytes red, green, blue where the format has 8 bits of each.</summary>
+    internal PixelPacker Tight { get; }
 
     /// <summary>Reads the format that a client asks for.</summary>
     /// <param name="message"><see cref="Length"/> bytes of SetPixelFormat.</param>
@@ -147,82 +122,36 @@ public sealed class ClientFormat
 
     /// <summary>Converts pixels of a frame.</summary>
     /// <param name="to">At least <see cref="BytesPerPixel"/> for each pixel.</param>
-    public void Convert(ReadOnlySpan<uint> pixels, Span<byte> to)
-    {
-        switch (_kind)
-        {
-            case Kind.Same:
-                MemoryMarshal.AsBytes(pixels).CopyTo(to);
-                break;
-            case Kind.Shuffle:
-                Shuffle(pixels, MemoryMarshal.Cast<byte, uint>(to)[..pixels.Length]);
-                break;
-            case Kind.Longs:
-                var longs = MemoryMarshal.Cast<byte, uint>(to)[..pixels.Length];
-                for (var i = 0; i < longs.Length; i++) longs[i] = Convert(pixels[i]);
-                break;
-            case Kind.Words:
-                var words = MemoryMarshal.Cast<byte, ushort>(to)[..pixels.Length];
-                for (var i = 0; i < words.Length; i++) words[i] = (ushort)Convert(pixels[i]);
-                break;
-            default:
-                to = to[..pixels.Length];
-                for (var i = 0; i < to.Length; i++) to[i] = (byte)Convert(pixels[i]);
-                break;
-        }
-    }
-
-    /// <returns>The pixel's bytes in the client's order, the first one lowest.</returns>
-    public uint Convert(uint pixel) => _red[(byte)(pixel >> 16)] | _green[(byte)(pixel >> 8)] | _blue[(byte)pixel];
-
-    /// <summary>Converts one pixel.</summary>
-    /// <returns>Bytes written: <see cref="BytesPerPixel"/>.</returns>
-    internal int Convert(uint pixel, Span<byte> to)
-    {
-        var value = Convert(pixel);
-        switch (BitsPerPixel)
-        {
-            case 8:
-                to[0] = (byte)value;
-                return 1;
-            case 16:
-                BinaryPrimitives.WriteUInt16LittleEndian(to, (ushort)value);
-                return 2;
-            default:
-                BinaryPrimitives.WriteUInt32LittleEndian(to, value);
-                return 4;
-        }
-    }
+    public void Convert(ReadOnlySpan<uint> pixels, Span<byte> to) => Full.Convert(pixels, to);
 
     private static bool Fits(int max, int shift, int bits) => shift < bits && ((ulong)max << shift) >> bits == 0;
 
-    /// <returns>The byte that an 8-bit colour takes whole; -1 when there is none.</returns>
-    private static int Single(uint[] table) => BitOperations.PopCount(table[255]) == 8 && table[1] != 0 && table[255] == table[1] * 255 && BitOperations.TrailingZeroCount(table[1]) % 8 == 0
-        ? BitOperations.TrailingZeroCount(table[1]) / 8 : -1;
-
-    private void Fill(uint[] table, (int Max, int Shift) colour)
+    private static uint[] Table(int shift)
     {
+        var table = new uint[256];
+        for (var i = 0; i < table.Length; i++) table[i] = (uint)i << shift;
+        return table;
+    }
+
+    private uint[] Table((int Max, int Shift) colour)
+    {
+        var table = new uint[256];
         for (var i = 0; i < table.Length; i++)
         {
             var value = (uint)(((i * colour.Max) + 127) / 255) << colour.Shift;
             table[i] = !IsBigEndian ? value : BitsPerPixel switch { 8 => value, 16 => BinaryPrimitives.ReverseEndianness((ushort)value), _ => BinaryPrimitives.ReverseEndianness(value) };
         }
+
+        return table;
     }
 
-    /// <summary>A ZRLE pixel of a format of 32 bits whose colours lie in the low, or in the high, 24 bits leaves the fourth byte out (RFC 6143, 7.7.5).</summary>
-    private (int Bytes, int Offset) Compact((int Max, int Shift) red, (int Max, int Shift) green, (int Max, int Shift) blue)
+    /// <returns>Bytes of a pixel of ZRLE, and the first of the whole pixel's bytes that is one of them.</returns>
+    private (int Bytes, int Offset) Compacted((int Max, int Shift) red, (int Max, int Shift) green, (int Max, int Shift) blue)
     {
         if (BitsPerPixel != 32 || !IsTrueColour || Depth > 24) return (BytesPerPixel, 0);
         var all = ((uint)red.Max << red.Shift) | ((uint)green.Max << green.Shift) | ((uint)blue.Max << blue.Shift);
         if (all >> 24 == 0) return (3, IsBigEndian ? 1 : 0);
         if ((all & 0xff) == 0) return (3, IsBigEndian ? 0 : 1);
         return (4, 0);
-    }
-
-    private void Shuffle(ReadOnlySpan<uint> pixels, Span<uint> to)
-    {
-        var i = 0;
-        for (; i <= pixels.Length - 4; i += 4) Vector128.Shuffle(Vector128.Create(pixels[i..]).AsByte(), _shuffle).AsUInt32().CopyTo(to[i..]);
-        for (; i < pixels.Length; i++) to[i] = Convert(pixels[i]);
     }
 }

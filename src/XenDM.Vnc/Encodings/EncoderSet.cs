@@ -11,6 +11,10 @@ namespace XenDM.Vnc.Encodings;
 public sealed class EncoderSet : IDisposable
 {
     private readonly RawEncoder _raw = new();
+    private HextileEncoder? _hextile;
+    private ZlibEncoder? _zlib;
+    private ZrleEncoder? _zrle;
+    private TightEncoder? _tight;
 
     /// <param name="jpeg">Makes an encoder of JPEG pictures for this client, or null when there is none; asked once, when first needed. Null: no JPEG.</param>
     public EncoderSet(Func<IJpegEncoder?>? jpeg = null)
@@ -51,12 +55,20 @@ public sealed class EncoderSet : IDisposable
     public void Dispose()
     {
         _raw.Dispose();
+        _hextile?.Dispose();
+        _zlib?.Dispose();
+        _zrle?.Dispose();
+        _tight?.Dispose();
         Settings.Dispose();
     }
 
     private RfbEncoder? Find(int encoding) => encoding switch
     {
         RfbEncodings.Raw => _raw,
+        RfbEncodings.Hextile => _hextile ??= new HextileEncoder(),
+        RfbEncodings.Zlib => _zlib ??= new ZlibEncoder(Settings),
+        RfbEncodings.Zrle => _zrle ??= new ZrleEncoder(Settings),
+        RfbEncodings.Tight => _tight ??= new TightEncoder(Settings),
         _ => null,
     };
 }

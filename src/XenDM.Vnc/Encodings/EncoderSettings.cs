@@ -9,6 +9,8 @@ public sealed class EncoderSettings : IDisposable
     /// <summary>JPEG quality of the lowest of the ten levels, and what each one adds.</summary>
     private const int LowestQuality = 14, QualityStep = 9;
 
+    private const int DefaultLevel = 5;
+
     private readonly Func<IJpegEncoder?>? _makeJpeg;
     private IJpegEncoder? _jpeg;
     private bool _isJpegAsked;
@@ -26,6 +28,14 @@ public sealed class EncoderSettings : IDisposable
 
     /// <summary>The server may send what is not exactly the picture when the client asks for it.</summary>
     public bool IsLossyAllowed { get; set; } = true;
+
+    /// <summary>
+    /// Clients that list the tight encoding with PNG run in browsers, and not all of these know the gradient filter of the tight encoding; others do.
+    /// </summary>
+    internal bool IsGradientAllowed { get; set; } = true;
+
+    /// <summary>The level for zlib, 1 to 9.</summary>
+    internal int ZlibLevel => Math.Max(CompressLevel ?? DefaultLevel, 1);
 
     /// <summary>Null when JPEG is not asked for, not allowed, or not to be had.</summary>
     internal IJpegEncoder? Jpeg
@@ -49,6 +59,7 @@ public sealed class EncoderSettings : IDisposable
         (CompressLevel, Quality) = (null, null);
         Subsampling = JpegSubsampling.None;
         _isSubsamplingSet = _isFine = false;
+        IsGradientAllowed = true;
     }
 
     /// <returns>False when a number in SetEncodings is no wish.</returns>
@@ -79,6 +90,9 @@ public sealed class EncoderSettings : IDisposable
                     _ => JpegSubsampling.Quarter,
                 };
                 _isSubsamplingSet = true;
+                return true;
+            case RfbEncodings.TightPng:
+                IsGradientAllowed = false;
                 return true;
             default:
                 return false;

@@ -60,7 +60,9 @@ public class ClientFormatTests
         var format = Formats.All["map8"];
         foreach (var colour in new uint[] { 0, 0xffffff, 0xff0000, 0x00ff00, 0x0000ff, 0x808080, 0x123456 })
         {
-            var entry = message[(6 + ((int)format.Convert(colour) * 6))..];
+            var index = new byte[1];
+            format.Convert([colour], index);
+            var entry = message[(6 + (index[0] * 6))..];
             Assert.InRange(Math.Abs(entry[0] - (int)(colour >> 16)), 0, 19);
             Assert.InRange(Math.Abs(entry[2] - (int)(byte)(colour >> 8)), 0, 19);
             Assert.InRange(Math.Abs(entry[4] - (int)(byte)colour), 0, 43);
