@@ -82,6 +82,7 @@ public sealed unsafe class X86Cpu : IDisposable
         _c->HostMxcsr = 0x1f80;
         code.Add(this);
         map.Changed += MapChanged;
+        map.Watching += ForbidWrites;
         Reset();
     }
 
@@ -605,6 +606,14 @@ public sealed unsafe class X86Cpu : IDisposable
             if (lines[n].Physical == physical) lines[n].WriteTag = TlbEntry.NoTag;
     }
 
+    /// <summary>The next write to each of some pages has to be seen.</summary>
+    private void ForbidWrites(ulong firstPage, ulong pages)
+    {
+        var lines = _c->Tlbs;
+        for (var n = 0; n < 3 * CpuState.TlbEntries; n++)
+            if ((lines[n].Physical >> PhysicalMap.PageBits) - firstPage < pages) lines[n].WriteTag = TlbEntry.NoTag;
+    }
+
     internal void ForgetCode() => NextJumpGeneration();
 
     private void MapChanged()
@@ -799,6 +808,7 @@ public sealed unsafe class X86Cpu : IDisposable
             if (host == null || !writable) return false;
             piece.CopyTo(new Span<byte>(host, piece.Length));
             Code.Written(physical, piece.Length);
+            Map.NoteWrite(physical, piece.Length);
             data = data[piece.Length..];
             linear += (ulong)piece.Length;
         }
@@ -887,6 +897,7 @@ public sealed unsafe class X86Cpu : IDisposable
     {
         if (_c == null) return;
         Map.Changed -= MapChanged;
+        Map.Watching -= ForbidWrites;
         Code.Remove(this);
         NativeMemory.AlignedFree(_c->Tlbs);
         NativeMemory.AlignedFree(_c->Jumps);

@@ -34,6 +34,8 @@ internal sealed unsafe class TestMachine : ICpuBus, IDisposable
 
     public nint RamAddress => (nint)_ram;
 
+    public PhysicalMap Map => _map;
+
     public Dictionary<ushort, ulong> Ports { get; } = [];
 
     public List<string> NotBuilt { get; } = [];

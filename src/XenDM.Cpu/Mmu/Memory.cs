@@ -176,7 +176,12 @@ internal static unsafe class Memory
             return;
         }
 
-        if ((entry & PhysicalMap.Writable) == 0) return;
+        if ((entry & (PhysicalMap.Writable | PhysicalMap.Watched)) != PhysicalMap.Writable)
+        {
+            if ((entry & PhysicalMap.Writable) == 0) return;
+            X86Cpu.Of(c).Map.Touch(physical >> 12);
+        }
+
         var at = (byte*)(entry & ~PhysicalMap.FlagBits) + (physical & PhysicalMap.FlagBits);
         switch (size)
         {
@@ -253,11 +258,17 @@ internal static unsafe class Memory
         var entry = Page(c, physical);
         if (entry == 0) return true;
         if (rights > PageWalk.MayWrite) NoteLarge(c, linear, rights);
+        if ((entry & PhysicalMap.Watched) != 0 && access == Access.Write)
+        {
+            X86Cpu.Of(c).Map.Touch(physical >> 12);
+            entry &= ~PhysicalMap.Watched;
+        }
+
         var watched = X86Cpu.HasWatchpoints(c);
         line->Addend = (nint)((entry & ~PhysicalMap.FlagBits) - (linear & ~0xffful));
         line->Physical = physical & ~0xffful;
         line->ReadTag = watched ? TlbEntry.NoTag : tag;
-        line->WriteTag = !watched && (rights & PageWalk.MayWrite) != 0 && (entry & PhysicalMap.Writable) != 0 && !IsCode(c, physical) ? tag : TlbEntry.NoTag;
+        line->WriteTag = !watched && (rights & PageWalk.MayWrite) != 0 && (entry & (PhysicalMap.Writable | PhysicalMap.Watched)) == PhysicalMap.Writable && !IsCode(c, physical) ? tag : TlbEntry.NoTag;
         return true;
     }
 

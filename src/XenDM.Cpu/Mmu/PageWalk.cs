@@ -190,6 +190,7 @@ internal static unsafe class PageWalk
     {
         var page = physical >> 12;
         var entry = page < c->PageCount ? c->Pages[page] : 0;
+        if ((entry & PhysicalMap.Watched) != 0) X86Cpu.Of(c).Map.Touch(page);
         return (entry & PhysicalMap.Writable) == 0 ? null : (byte*)(entry & ~PhysicalMap.FlagBits) + (physical & PhysicalMap.FlagBits);
     }
 }

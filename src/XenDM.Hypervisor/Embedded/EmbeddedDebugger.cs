@@ -80,6 +80,7 @@ public sealed unsafe class EmbeddedDebugger : IDebugTarget
             var piece = Piece(vcpu, address + (ulong)done, data.Length - done, out var physical, out _);
             data.Slice(done, piece.Length).CopyTo(piece);
             vcpu.CodeWritten(physical, piece.Length);
+            vcpu.Map.NoteWrite(physical, piece.Length);
             done += piece.Length;
         }
 

@@ -127,6 +127,7 @@ public sealed class GuestRam : IGuestMemory, IDisposable
             {
                 HostMemory.CopyTo(piece, host);
                 Code?.Written(gpa, piece.Length);
+                Map.NoteWrite(gpa, piece.Length);
             }
 
             gpa += (ulong)piece.Length;
@@ -156,7 +157,9 @@ public sealed class GuestRam : IGuestMemory, IDisposable
 
     public void Unpin(in MemoryPin pin, bool written)
     {
-        if (written) Code?.Written(pin.GuestAddress, pin.Length);
+        if (!written) return;
+        Code?.Written(pin.GuestAddress, pin.Length);
+        Map.NoteWrite(pin.GuestAddress, pin.Length);
     }
 
     private unsafe nint Find(ulong gpa, out bool writable) => (nint)Map.Find(gpa, out writable);
