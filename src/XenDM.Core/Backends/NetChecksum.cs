@@ -54,6 +54,24 @@ public static class NetChecksum
     /// <summary>As <see cref="Of"/> for TCP and UDP: 0 would mean "none" to UDP, and 0xffff is the same number.</summary>
     public static ushort OfTransport(ulong sum) => Of(sum) is var value and not 0 ? value : ushort.MaxValue;
 
+    /// <summary>The sum of bytes by themselves; 0xffff over data that holds its own checksum says that this is right.</summary>
+    public static ushort Sum(ReadOnlySpan<byte> bytes) => Fold(Add(0, bytes));
+
+    /// <summary>The sum over addresses, protocol and length that TCP's and UDP's begin with (RFC 9293 section 3.1, RFC 8200 section 8.1).</summary>
+    /// <param name="ip">The IP header: 20 bytes at least for IPv4, 40 for IPv6.</param>
+    /// <param name="length">Bytes of the TCP or UDP header and what follows.</param>
+    public static ulong PseudoSum(ReadOnlySpan<byte> ip, bool isIpv6, int protocol, int length) =>
+        Add((uint)protocol + (uint)length, isIpv6 ? ip.Slice(8, 32) : ip.Slice(12, 8));
+
+    /// <summary>Puts the checksum of an IPv4 header in.</summary>
+    /// <param name="header">With its options.</param>
+    public static void PutIpv4(Span<byte> header)
+    {
+        const int checksumAt = 10;
+        BinaryPrimitives.WriteUInt16BigEndian(header[checksumAt..], 0);
+        BinaryPrimitives.WriteUInt16BigEndian(header[checksumAt..], Of(Add(0, header)));
+    }
+
     private static ulong Carry(ulong sum, ulong value)
     {
         sum += value;

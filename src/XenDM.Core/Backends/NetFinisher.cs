@@ -157,8 +157,7 @@ public sealed class NetFinisher
             var ip = segment[network..transport];
             BinaryPrimitives.WriteUInt16BigEndian(ip[2..], (ushort)(segment.Length - network));
             BinaryPrimitives.WriteUInt16BigEndian(ip[4..], (ushort)(BinaryPrimitives.ReadUInt16BigEndian(ip[4..]) + _segment));
-            ip[10..12].Clear();
-            BinaryPrimitives.WriteUInt16BigEndian(ip[10..], NetChecksum.Of(NetChecksum.Add(0, ip)));
+            NetChecksum.PutIpv4(ip);
         }
 
         var tcp = segment[transport..];

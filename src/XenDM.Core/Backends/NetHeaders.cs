@@ -113,7 +113,7 @@ public readonly struct NetHeaders
     /// <param name="frame">The headers of the frame that these are of; what they carry may be elsewhere.</param>
     public void PutLength(Span<byte> frame)
     {
-        const int lengthAt = 2, checksumAt = 10, lengthAt6 = 4;
+        const int lengthAt = 2, lengthAt6 = 4;
         if (IsIpv6)
         {
             BinaryPrimitives.WriteUInt16BigEndian(frame[(NetworkStart + lengthAt6)..], (ushort)(End - NetworkStart - Ipv6Bytes));
@@ -122,17 +122,11 @@ public readonly struct NetHeaders
 
         var ip = frame[NetworkStart..TransportStart];
         BinaryPrimitives.WriteUInt16BigEndian(ip[lengthAt..], (ushort)(End - NetworkStart));
-        BinaryPrimitives.WriteUInt16BigEndian(ip[checksumAt..], 0);
-        BinaryPrimitives.WriteUInt16BigEndian(ip[checksumAt..], NetChecksum.Of(NetChecksum.Add(0, ip)));
+        NetChecksum.PutIpv4(ip);
     }
 
-    /// <summary>The sum over addresses, protocol and length that a checksum begins with (RFC 9293 section 3.1, RFC 8200 section 8.1).</summary>
-    /// <param name="length">Bytes of the TCP or UDP header and what follows.</param>
-    public ulong PseudoSum(ReadOnlySpan<byte> frame, int length)
-    {
-        var addresses = IsIpv6 ? frame.Slice(NetworkStart + 8, 32) : frame.Slice(NetworkStart + 12, 8);
-        return NetChecksum.Add((uint)Protocol + (uint)length, addresses);
-    }
+    /// <inheritdoc cref="NetChecksum.PseudoSum"/>
+    public ulong PseudoSum(ReadOnlySpan<byte> frame, int length) => NetChecksum.PseudoSum(frame[NetworkStart..], IsIpv6, Protocol, length);
 
     private static bool TryIpv4(ReadOnlySpan<byte> frame, int network, out int transport, out int protocol, out int end)
     {

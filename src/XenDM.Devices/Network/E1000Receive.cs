@@ -238,7 +238,7 @@ internal sealed class E1000Receive : IStateful
         status = StatusIgnoreSums;
         errors = 0;
         var start = (int)(_chip.Rxcsum & 0xff);
-        sum = start < data.Length ? (ushort)~InternetChecksum.Sum(data[start..]) : (ushort)0xffff;
+        sum = start < data.Length ? (ushort)~NetChecksum.Sum(data[start..]) : (ushort)0xffff;
         if ((_chip.Rxcsum & (SumIp | SumTcpUdp)) == 0) return;
         var header = EthernetHeader + (isTagged ? TagBytes : 0);
         var type = BinaryPrimitives.ReadUInt16BigEndian(data[(header - 2)..]);
@@ -255,7 +255,7 @@ internal sealed class E1000Receive : IStateful
             if ((_chip.Rxcsum & SumIp) != 0)
             {
                 status = StatusIpSum;
-                if (InternetChecksum.Sum(ip[..headerBytes]) != 0xffff) errors |= ErrorIpSum;
+                if (NetChecksum.Sum(ip[..headerBytes]) != 0xffff) errors |= ErrorIpSum;
             }
 
             if ((ip[6] & 0x3f) != 0 || ip[7] != 0) return;
@@ -274,9 +274,9 @@ internal sealed class E1000Receive : IStateful
 
         if ((_chip.Rxcsum & SumTcpUdp) == 0) return;
         var body = ip[headerBytes..length];
-        if (protocol == InternetChecksum.Tcp ? body.Length < 20 : protocol != InternetChecksum.Udp || body.Length < 8 || (body[6] | body[7]) == 0) return;
+        if (protocol == NetHeaders.Tcp ? body.Length < 20 : protocol != NetHeaders.Udp || body.Length < 8 || (body[6] | body[7]) == 0) return;
         status = (byte)((status & ~StatusIgnoreSums) | StatusTcpSum);
-        if (!frame.IsValid && InternetChecksum.Fold((ulong)InternetChecksum.PseudoHeader(ip, isIpv6, protocol, body.Length) + InternetChecksum.Sum(body)) != 0xffff) errors |= ErrorTcpSum;
+        if (!frame.IsValid && NetChecksum.Fold(NetChecksum.Add(NetChecksum.PseudoSum(ip, isIpv6, protocol, body.Length), body)) != 0xffff) errors |= ErrorTcpSum;
     }
 
     private void CountGood(ReadOnlySpan<byte> frame, int bytesWithFcs)

@@ -264,8 +264,8 @@ internal sealed class E1000Transmit : IStateful
         if (type == 0x0800 && ip[0] >> 4 == 4 && start == EthernetHeader + ((ip[0] & 0xf) * 4) && (ip[6] & 0x3f) == 0 && ip[7] == 0) protocol = ip[9];
         else if (type == 0x86dd && ip[0] >> 4 == 6 && start == EthernetHeader + 40) protocol = ip[6];
         else return false;
-        if (!((protocol == InternetChecksum.Tcp && at == start + 16) || (protocol == InternetChecksum.Udp && at == start + 6))) return false;
-        if (packet.Length < start + (protocol == InternetChecksum.Tcp ? 20 : 8)) return false;
+        if (!((protocol == NetHeaders.Tcp && at == start + 16) || (protocol == NetHeaders.Udp && at == start + 6))) return false;
+        if (packet.Length < start + (protocol == NetHeaders.Tcp ? 20 : 8)) return false;
         _frame = new NetFrame { NeedsChecksum = true, ChecksumStart = (ushort)start, ChecksumOffset = (ushort)(at - start) };
         return true;
     }
@@ -331,18 +331,18 @@ internal sealed class E1000Transmit : IStateful
         if (ip.Length < (isIpv4 ? 20 : 40)) return false;
 
         // The driver's sum lacks the length; another sum than the right one would show on the wire.
-        var pseudo = InternetChecksum.PseudoHeader(ip, !isIpv4, InternetChecksum.Tcp, _length - start);
+        var pseudo = NetChecksum.Fold(NetChecksum.PseudoSum(ip, !isIpv4, NetHeaders.Tcp, _length - start));
         if ((BinaryPrimitives.ReadUInt16BigEndian(packet[(start + 16)..]) + _length - start - pseudo) % 0xffff != 0) return false;
         if (isIpv4)
         {
-            if (type != 0x0800 || ip[0] >> 4 != 4 || (ip[0] & 0xf) < 5 || start != EthernetHeader + ((ip[0] & 0xf) * 4) || ip[9] != InternetChecksum.Tcp) return false;
+            if (type != 0x0800 || ip[0] >> 4 != 4 || (ip[0] & 0xf) < 5 || start != EthernetHeader + ((ip[0] & 0xf) * 4) || ip[9] != NetHeaders.Tcp) return false;
             if ((ip[6] & 0x3f) != 0 || ip[7] != 0 || context[IpAt] != EthernetHeader + 10 || U16(context, IpEnd) != start - 1) return false;
             BinaryPrimitives.WriteUInt16BigEndian(ip[2..], (ushort)ip.Length);
-            InternetChecksum.FillIpv4(ip[..(start - EthernetHeader)]);
+            NetChecksum.PutIpv4(ip[..(start - EthernetHeader)]);
         }
         else
         {
-            if (type != 0x86dd || ip[0] >> 4 != 6 || start != EthernetHeader + 40 || ip[6] != InternetChecksum.Tcp) return false;
+            if (type != 0x86dd || ip[0] >> 4 != 6 || start != EthernetHeader + 40 || ip[6] != NetHeaders.Tcp) return false;
             BinaryPrimitives.WriteUInt16BigEndian(ip[4..], (ushort)(ip.Length - 40));
         }
 
@@ -397,7 +397,7 @@ internal sealed class E1000Transmit : IStateful
             if (tail > 0 && at + 2 <= segment.Length)
             {
                 var field = segment[at..];
-                BinaryPrimitives.WriteUInt16BigEndian(field, InternetChecksum.Fold((ulong)BinaryPrimitives.ReadUInt16BigEndian(field) + (uint)tail));
+                BinaryPrimitives.WriteUInt16BigEndian(field, NetChecksum.Fold((ulong)BinaryPrimitives.ReadUInt16BigEndian(field) + (uint)tail));
             }
 
             Fill(segment, start, at, U16(context, TcpEnd));
@@ -411,7 +411,7 @@ internal sealed class E1000Transmit : IStateful
     {
         if (end == 0 || end >= packet.Length) end = packet.Length - 1;
         if (start > end || at + 2 > packet.Length) return;
-        BinaryPrimitives.WriteUInt16BigEndian(packet[at..], (ushort)~InternetChecksum.Sum(packet[start..(end + 1)]));
+        BinaryPrimitives.WriteUInt16BigEndian(packet[at..], (ushort)~NetChecksum.Sum(packet[start..(end + 1)]));
     }
 
     private static void FillIp(Span<byte> packet, byte[] context)

@@ -285,15 +285,15 @@ internal sealed class Rtl8139Receive : IStateful
         var header = (ip[0] & 0xf) * 4;
         var length = (int)BinaryPrimitives.ReadUInt16BigEndian(ip[2..]);
         if (ip[0] >> 4 != 4 || header < 20 || length < header || length > ip.Length) return 0;
-        var result = InternetChecksum.Sum(ip[..header]) == 0xffff ? 0 : DescriptorIpFailed;
+        var result = NetChecksum.Sum(ip[..header]) == 0xffff ? 0 : DescriptorIpFailed;
         var body = ip[header..length];
         var isFragment = (ip[6] & 0x3f) != 0 || ip[7] != 0;
-        var isTcp = ip[9] == InternetChecksum.Tcp && body.Length >= 20;
-        var isUdp = ip[9] == InternetChecksum.Udp && body.Length >= 8;
+        var isTcp = ip[9] == NetHeaders.Tcp && body.Length >= 20;
+        var isUdp = ip[9] == NetHeaders.Udp && body.Length >= 8;
         if (isFragment || (!isTcp && !isUdp)) return result | DescriptorIp;
         result |= isTcp ? DescriptorTcp : DescriptorUdp;
         if (frame.IsValid || (isUdp && (body[6] | body[7]) == 0)) return result;
-        if (InternetChecksum.Fold((ulong)InternetChecksum.PseudoHeader(ip, false, ip[9], body.Length) + InternetChecksum.Sum(body)) == 0xffff) return result;
+        if (NetChecksum.Fold(NetChecksum.Add(NetChecksum.PseudoSum(ip, false, ip[9], body.Length), body)) == 0xffff) return result;
         return result | (isTcp ? DescriptorTcpFailed : DescriptorUdpFailed);
     }
 

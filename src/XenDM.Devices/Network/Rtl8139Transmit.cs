@@ -268,7 +268,7 @@ internal sealed class Rtl8139Transmit : IStateful
             if ((_options & (IpSum | TcpSum | UdpSum)) != 0 && FindIpv4(packet, out var header, out var length))
             {
                 var ip = packet.Slice(EthernetHeader, length);
-                if ((_options & IpSum) != 0) InternetChecksum.FillIpv4(ip[..header]);
+                if ((_options & IpSum) != 0) NetChecksum.PutIpv4(ip[..header]);
                 if ((ip[6] & 0x3f) == 0 && ip[7] == 0) SumBody(ip, header, isWhole: EthernetHeader + length == packet.Length);
             }
 
@@ -285,17 +285,17 @@ internal sealed class Rtl8139Transmit : IStateful
     {
         var body = ip[header..];
         int at;
-        if ((_options & TcpSum) != 0 && ip[9] == InternetChecksum.Tcp && body.Length >= 20) at = 16;
-        else if ((_options & UdpSum) != 0 && ip[9] == InternetChecksum.Udp && body.Length >= 8) at = 6;
+        if ((_options & TcpSum) != 0 && ip[9] == NetHeaders.Tcp && body.Length >= 20) at = 16;
+        else if ((_options & UdpSum) != 0 && ip[9] == NetHeaders.Udp && body.Length >= 8) at = 6;
         else return;
-        BinaryPrimitives.WriteUInt16BigEndian(body[at..], InternetChecksum.PseudoHeader(ip, false, ip[9], body.Length));
+        BinaryPrimitives.WriteUInt16BigEndian(body[at..], NetChecksum.Fold(NetChecksum.PseudoSum(ip, false, ip[9], body.Length)));
         if (isWhole && !HasTag && !_chip.IsLooped)
         {
             _frame = new NetFrame { NeedsChecksum = true, ChecksumStart = (ushort)(EthernetHeader + header), ChecksumOffset = (ushort)at };
             return;
         }
 
-        var sum = (ushort)~InternetChecksum.Sum(body);
+        var sum = (ushort)~NetChecksum.Sum(body);
 
         // For UDP a sum of 0 would mean that there is none.
         BinaryPrimitives.WriteUInt16BigEndian(body[at..], sum == 0 && at == 6 ? (ushort)0xffff : sum);
@@ -320,7 +320,7 @@ internal sealed class Rtl8139Transmit : IStateful
         var ip = packet[EthernetHeader..];
 
         // The length in the IP header counts for nothing: each segment gets its own.
-        if (ip.Length < 40 || packet[Addresses] != 0x08 || packet[Addresses + 1] != 0 || ip[0] >> 4 != 4 || ip[9] != InternetChecksum.Tcp) return true;
+        if (ip.Length < 40 || packet[Addresses] != 0x08 || packet[Addresses + 1] != 0 || ip[0] >> 4 != 4 || ip[9] != NetHeaders.Tcp) return true;
         var header = (ip[0] & 0xf) * 4;
         if (header < 20 || ip.Length < header + 20) return true;
         var all = EthernetHeader + header + ((ip[header + 12] >> 4) * 4);
@@ -334,8 +334,8 @@ internal sealed class Rtl8139Transmit : IStateful
             if (_undone)
             {
                 BinaryPrimitives.WriteUInt16BigEndian(ip[2..], (ushort)ip.Length);
-                InternetChecksum.FillIpv4(ip[..header]);
-                BinaryPrimitives.WriteUInt16BigEndian(ip[(header + 16)..], InternetChecksum.PseudoHeader(ip, false, InternetChecksum.Tcp, ip.Length - header));
+                NetChecksum.PutIpv4(ip[..header]);
+                BinaryPrimitives.WriteUInt16BigEndian(ip[(header + 16)..], NetChecksum.Fold(NetChecksum.PseudoSum(ip, false, NetHeaders.Tcp, ip.Length - header)));
                 _frame = new NetFrame
                 {
                     NeedsChecksum = true,
@@ -380,11 +380,11 @@ internal sealed class Rtl8139Transmit : IStateful
         var tcp = ip[header..];
         BinaryPrimitives.WriteUInt16BigEndian(ip[2..], (ushort)ip.Length);
         BinaryPrimitives.WriteUInt16BigEndian(ip[4..], (ushort)(BinaryPrimitives.ReadUInt16BigEndian(ip[4..]) + _segmentNumber));
-        InternetChecksum.FillIpv4(ip[..header]);
+        NetChecksum.PutIpv4(ip[..header]);
         BinaryPrimitives.WriteUInt32BigEndian(tcp[4..], BinaryPrimitives.ReadUInt32BigEndian(tcp[4..]) + (uint)_sent);
         if (!isLast) tcp[13] &= unchecked((byte)~finPush);
-        BinaryPrimitives.WriteUInt16BigEndian(tcp[16..], InternetChecksum.PseudoHeader(ip, false, InternetChecksum.Tcp, tcp.Length));
-        BinaryPrimitives.WriteUInt16BigEndian(tcp[16..], (ushort)~InternetChecksum.Sum(tcp));
+        BinaryPrimitives.WriteUInt16BigEndian(tcp[16..], NetChecksum.Fold(NetChecksum.PseudoSum(ip, false, NetHeaders.Tcp, tcp.Length)));
+        BinaryPrimitives.WriteUInt16BigEndian(tcp[16..], (ushort)~NetChecksum.Sum(tcp));
     }
 
     /// <summary>Puts the tag in, in front of which the addresses move. The descriptor has it in the order of the wire.</summary>
