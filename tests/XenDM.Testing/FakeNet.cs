@@ -8,7 +8,8 @@ namespace XenDM.Testing;
 public sealed class FakeNet : INetBackend
 {
     private readonly Queue<(NetFrame Frame, byte[] Bytes)> _waiting = [];
-    private INetFrontend? _frontend;
+    private INetFrontend? _device;
+    private INetFrontend? _borrower;
     private bool _isLinkUp = true;
     private bool _refused;
 
@@ -23,13 +24,13 @@ public sealed class FakeNet : INetBackend
         {
             if (_isLinkUp == value) return;
             _isLinkUp = value;
-            _frontend?.LinkChanged(value);
+            Frontend?.LinkChanged(value);
         }
     }
 
     public NetOffloads ReceiveOffloads { get; set; }
 
-    public bool IsAttached => _frontend is not null;
+    public bool IsAttached => Frontend is not null;
 
     /// <summary>Frames that were sent, with what was left to be done.</summary>
     public List<(NetFrame Frame, byte[] Bytes)> Sent { get; } = [];
@@ -52,7 +53,7 @@ public sealed class FakeNet : INetBackend
             field = value;
             if (value || !_refused) return;
             _refused = false;
-            _frontend?.SendReady();
+            Frontend?.SendReady();
         }
     }
 
@@ -78,18 +79,31 @@ public sealed class FakeNet : INetBackend
     public bool Bring(ReadOnlySpan<byte> bytes) => Bring(default, bytes);
 
     /// <inheritdoc cref="Bring(ReadOnlySpan{byte})"/>
-    public bool Bring(in NetFrame frame, ReadOnlySpan<byte> bytes) => _frontend is null || _frontend.Receive(frame, bytes);
+    public bool Bring(in NetFrame frame, ReadOnlySpan<byte> bytes) => Frontend is not { } frontend || frontend.Receive(frame, bytes);
 
     /// <summary>Forgets the frames that the front end had no room for.</summary>
     public void Drop() => _waiting.Clear();
 
-    public INetFrontend? Frontend => _frontend;
+    public INetFrontend? Frontend => _borrower ?? _device;
 
     public void Attach(INetFrontend? frontend)
     {
-        _frontend = frontend;
-        _refused = false;
-        ReceiveOffloads = NetOffloads.None;
+        _device = frontend;
+        if (_borrower is null) Begin();
+    }
+
+    public void Detach(INetFrontend frontend)
+    {
+        if (_device == frontend) Attach(null);
+    }
+
+    public void Lend(INetFrontend? frontend)
+    {
+        _borrower = frontend;
+        Begin();
+        if (frontend is not null || _device is not { } device) return;
+        device.LinkChanged(IsLinkUp);
+        device.SendReady();
     }
 
     public bool Send(in NetFrame frame, ReadOnlySpan<byte> bytes)
@@ -114,12 +128,18 @@ public sealed class FakeNet : INetBackend
     {
         while (_waiting.TryPeek(out var next))
         {
-            if (_frontend is not null && !_frontend.Receive(next.Frame, next.Bytes)) return;
+            if (Frontend is { } frontend && !frontend.Receive(next.Frame, next.Bytes)) return;
             _waiting.Dequeue();
         }
     }
 
     public void Dispose()
     {
+    }
+
+    private void Begin()
+    {
+        _refused = false;
+        ReceiveOffloads = NetOffloads.None;
     }
 }

@@ -31,6 +31,8 @@ public abstract class NetBackend : INetBackend
     private readonly NetFinisher _out = new();
     private readonly NetFinisher _in = new();
     private readonly List<PcapFile> _dumps = [];
+    private INetFrontend? _device;
+    private INetFrontend? _borrower;
     private bool _isLinkUp = true;
     private bool _waitsToSend;
     private NetOffloads _receiveOffloads;
@@ -76,7 +78,7 @@ public abstract class NetBackend : INetBackend
         }
     }
 
-    public INetFrontend? Frontend { get; private set; }
+    public INetFrontend? Frontend => _borrower ?? _device;
 
     protected bool IsDisposed { get; private set; }
 
@@ -85,13 +87,22 @@ public abstract class NetBackend : INetBackend
 
     public void Attach(INetFrontend? frontend)
     {
-        Frontend = frontend;
-        _waitsToSend = false;
-        _in.Stop();
-        ReceiveOffloads = NetOffloads.None;
-        if (IsDisposed) return;
-        OnAttached();
-        if (frontend is not null) ReceiveReady();
+        _device = frontend;
+        if (_borrower is null) Begin();
+    }
+
+    public void Detach(INetFrontend frontend)
+    {
+        if (_device == frontend) Attach(null);
+    }
+
+    public void Lend(INetFrontend? frontend)
+    {
+        _borrower = frontend;
+        Begin();
+        if (frontend is not null || _device is not { } device) return;
+        device.LinkChanged(IsLinkUp);
+        device.SendReady();
     }
 
     public bool Send(in NetFrame frame, ReadOnlySpan<byte> bytes)
@@ -142,7 +153,7 @@ public abstract class NetBackend : INetBackend
     {
         if (IsDisposed) return;
         IsDisposed = true;
-        Frontend = null;
+        (_device, _borrower) = (null, null);
         Close();
         foreach (var dump in _dumps) dump.Dispose();
         GC.SuppressFinalize(this);
@@ -171,6 +182,17 @@ public abstract class NetBackend : INetBackend
 
     /// <summary>Lets go of the host's side; called once.</summary>
     protected abstract void Close();
+
+    /// <summary>The front end is another one.</summary>
+    private void Begin()
+    {
+        _waitsToSend = false;
+        _in.Stop();
+        ReceiveOffloads = NetOffloads.None;
+        if (IsDisposed) return;
+        OnAttached();
+        if (Frontend is not null) ReceiveReady();
+    }
 
     /// <summary>There is room to send again.</summary>
     protected void RoomAgain()

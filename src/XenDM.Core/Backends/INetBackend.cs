@@ -82,11 +82,19 @@ public interface INetBackend : IDisposable
     /// <summary>What the front end takes undone; nothing from the start.</summary>
     NetOffloads ReceiveOffloads { get; set; }
 
-    /// <summary>The device that is connected now.</summary>
+    /// <summary>Who has the net now.</summary>
     INetFrontend? Frontend { get; }
 
-    /// <summary>Connects the front end, or none: frames that come meanwhile are lost, as on a cable that ends in the air.</summary>
+    /// <summary>The board's device at this cable, or none: frames that come meanwhile are lost, as on a cable that ends in the air.</summary>
     void Attach(INetFrontend? frontend);
+
+    /// <summary>The device leaves the board. Nothing happens when the cable belongs to another one.</summary>
+    void Detach(INetFrontend frontend);
+
+    /// <summary>
+    /// A PV NIC has the net from now on; with none, the device that the board has at this cable by then has it again: it is told of the cable, and may send what was refused.
+    /// </summary>
+    void Lend(INetFrontend? frontend);
 
     /// <summary>
     /// Sends a frame, without FCS. What it needs done is done here, or by the host. A frame that makes no sense is dropped, and counted as sent.

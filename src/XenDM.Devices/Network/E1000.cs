@@ -262,8 +262,7 @@ public sealed class E1000 : PciFunction, INetFrontend
 
     protected override void OnDetached()
     {
-        // A PV device may have the cable by now.
-        if (_backend?.Frontend == this) _backend.Attach(null);
+        _backend?.Detach(this);
         _transmit.Stop();
         _receive.Stop();
         _phy.Stop();

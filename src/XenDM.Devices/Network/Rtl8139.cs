@@ -239,8 +239,7 @@ public sealed class Rtl8139 : PciFunction, INetFrontend
 
     protected override void OnDetached()
     {
-        // A PV device may have the cable by now.
-        if (_backend?.Frontend == this) _backend.Attach(null);
+        _backend?.Detach(this);
         _transmit.Stop();
         _receive.Stop();
         _timer.Cancel();

@@ -8,8 +8,7 @@ namespace XenDM.PvBackends.Net;
 /// <param name="net">The PV NIC has it while its front end is connected; an emulated twin at all other times.</param>
 public sealed class PvNet(INetBackend net, IDataPlane plane, bool isOwned) : IDisposable
 {
-    private INetFrontend? _twin;
-    private bool _isAttached;
+    private bool _isLent;
 
     public INetBackend Net => net;
 
@@ -18,23 +17,17 @@ public sealed class PvNet(INetBackend net, IDataPlane plane, bool isOwned) : IDi
     /// <summary>The guest uses the PV NIC: the emulated one has no net from now on. On the data plane, as <see cref="Release"/>.</summary>
     public void Attach(INetFrontend frontend, NetOffloads offloads)
     {
-        _twin = net.Frontend;
-        _isAttached = true;
-        net.Attach(frontend);
+        _isLent = true;
+        net.Lend(frontend);
         net.ReceiveOffloads = offloads;
     }
 
     /// <summary>The emulated NIC has the net again. Nothing happens when it was not taken from it: a front end may fail before that.</summary>
     public void Release()
     {
-        if (!_isAttached) return;
-        _isAttached = false;
-        var twin = _twin;
-        _twin = null;
-        net.Attach(twin);
-
-        // What it was refused before it lost the net, it can try again.
-        twin?.SendReady();
+        if (!_isLent) return;
+        _isLent = false;
+        net.Lend(null);
     }
 
     public void Dispose()
