@@ -20,7 +20,7 @@ public sealed class BlockKind(BlockHost host) : IPvKind
 }
 
 /// <summary>A PV disk or CD drive: its features, its rings, its image (xen/public/io/blkif.h).</summary>
-internal sealed class BlockDevice : IPvDevice
+internal sealed class BlockDevice : IPvDisk
 {
     private const int MaxRingOrder = 4;
     private const int MaxQueues = 4;

@@ -43,8 +43,6 @@ public sealed class ConsoleDevice : IPvDevice
 
     public Action<string>? Broken { get; set; }
 
-    public IBlockBackend? Image => null;
-
     public bool IsConnected => _channel is not null;
 
     /// <summary>Bytes of input that the guest's ring has room for; 0 where its index makes no sense.</summary>

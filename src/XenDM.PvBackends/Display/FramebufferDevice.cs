@@ -74,8 +74,6 @@ public sealed class FramebufferDevice : IPvDevice, IPictureSource
 
     public Action<string>? Broken { get; set; }
 
-    public IBlockBackend? Image => null;
-
     public PictureFormat? Format => _pixels is null || _isBroken ? null : _format;
 
     public void Offer(StoreFolder back)

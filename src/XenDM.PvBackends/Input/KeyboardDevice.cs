@@ -1,7 +1,6 @@
 using System;
 using System.Buffers.Binary;
 using System.Collections.Generic;
-using XenDM.Core.Backends;
 using XenDM.Core.Hypervisor;
 using XenDM.Core.Input;
 using XenDM.PvBackends.XenBus;
@@ -56,8 +55,6 @@ public sealed class KeyboardDevice : IPvDevice, IKeyboard, IPointer
     internal KeyboardDevice(XenPorts ports, int guest, InputHub input, Action<KeyboardDevice> gone) => (_ports, _guest, _input, _gone) = (ports, guest, input, gone);
 
     public Action<string>? Broken { get; set; }
-
-    public IBlockBackend? Image => null;
 
     public bool IsConnected => _channel is not null;
 

@@ -12,9 +12,6 @@ public interface IPvDevice : IDisposable
     /// <summary>Told that the front end broke the rules while connected; from any thread. The text says how.</summary>
     Action<string>? Broken { get; set; }
 
-    /// <summary>The image or net behind the device for lists and statistics; null for other kinds.</summary>
-    IBlockBackend? Image { get; }
-
     /// <summary>Writes the features that the front end chooses from.</summary>
     void Offer(StoreFolder back);
 
@@ -27,6 +24,12 @@ public interface IPvDevice : IDisposable
 
     /// <summary>Waits until nothing is in flight, for a machine that stops or is saved.</summary>
     void Drain();
+}
+
+/// <summary>A PV disk, for lists and statistics.</summary>
+public interface IPvDisk : IPvDevice
+{
+    IBlockBackend Image { get; }
 }
 
 /// <summary>A kind of backend by its name in xenstore (<c>qdisk</c>), which makes the devices.</summary>

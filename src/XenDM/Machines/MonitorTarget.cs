@@ -9,6 +9,7 @@ using XenDM.Core.Backends;
 using XenDM.Core.Pci;
 using XenDM.Interop.Libc;
 using XenDM.Monitor;
+using XenDM.PvBackends.XenBus;
 
 namespace XenDM.Machines;
 
@@ -38,6 +39,9 @@ internal sealed class MonitorTarget : IMonitorTarget, IMachineObserver
     public PvMachine? PvMachine { get; set; }
 
     private IGuestRun? Run => (IGuestRun?)Machine ?? PvMachine;
+
+    /// <summary>Null where none are served.</summary>
+    internal XenBus? PvDevices => Run?.PvDevices;
 
     /// <summary>Told of what happens; set before the machine runs.</summary>
     public QmpEvents? Events { get; set; }
@@ -71,7 +75,7 @@ internal sealed class MonitorTarget : IMonitorTarget, IMachineObserver
             {
                 // xentop finds the disk in xenstore by its file; the name is there to tell one from the other.
                 foreach (var device in bus.Devices)
-                    if (device.Device?.Image is { } image) list.Add(Describe(image, device.Name, "", isCdrom: false, null));
+                    if (device.Device is IPvDisk { Image: var image }) list.Add(Describe(image, device.Name, "", isCdrom: false, null));
             }
 
             return list;

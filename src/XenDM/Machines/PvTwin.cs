@@ -22,7 +22,7 @@ internal sealed class PvTwin(Drive drive, Func<XenBus?> devices)
         for (var i = 0; i < bus.Devices.Count; i++)
         {
             var device = bus.Devices[i];
-            if (device.IsConnected && device.Device?.Image is { } image && (image == drive.Image || image.FileName == drive.Spec.File)) return true;
+            if (device.IsConnected && device.Device is IPvDisk { Image: var image } && (image == drive.Image || image.FileName == drive.Spec.File)) return true;
         }
 
         return false;

@@ -2,6 +2,7 @@ using System;
 using System.Globalization;
 using XenDM.PvBackends.Block;
 using XenDM.PvBackends.Tests.Block;
+using XenDM.PvBackends.XenBus;
 using XenDM.Testing;
 using PvBus = XenDM.PvBackends.XenBus.XenBus;
 
@@ -29,7 +30,7 @@ public sealed class XenBusTests : IDisposable
         _machine.Pump();
         var device = Assert.Single(_machine.Bus.Devices);
         Assert.Equal(("qdisk", "51712", "qdisk-51712", "xvda"), (device.Kind, device.Id, device.Name, device.VirtualName));
-        Assert.Same(disk, device.Device!.Image);
+        Assert.Same(disk, ((IPvDisk)device.Device!).Image);
         Assert.False(device.IsConnected);
         Assert.True(front.Connect());
         Assert.True(device.IsConnected);

@@ -18,13 +18,13 @@ public sealed class StrictUnplugTests : IDisposable
 
     public void Dispose() => _bus?.Dispose();
 
-    private sealed class Kind(IBlockBackend image) : IPvKind, IPvDevice
+    private sealed class Kind(IBlockBackend image) : IPvKind, IPvDisk
     {
         public string Name => "qdisk";
 
         public Action<string>? Broken { get; set; }
 
-        public IBlockBackend? Image => image;
+        public IBlockBackend Image => image;
 
         public IPvDevice Create(string id, StoreFolder back) => this;
 
