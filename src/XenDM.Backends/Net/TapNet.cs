@@ -27,6 +27,7 @@ public sealed class TapNet : NetBackend
     private readonly byte[] _headers = new byte[512];
     private readonly IEventLoop _loop;
     private readonly Action _work;
+    private Queue? _refused;
     private bool _isScheduled;
     private bool _warned;
 
@@ -120,6 +121,7 @@ public sealed class TapNet : NetBackend
     protected override void OnAttached()
     {
         foreach (var queue in _queues) queue.Waiting = 0;
+        _refused = null;
     }
 
     protected override void Close()
@@ -182,6 +184,7 @@ public sealed class TapNet : NetBackend
     {
         _isScheduled = false;
         if (IsDisposed) return;
+        if (_refused is { } first && Again(first)) Watch(first);
         foreach (var queue in _queues)
             if (Again(queue)) Watch(queue);
     }
@@ -224,6 +227,9 @@ public sealed class TapNet : NetBackend
     private bool Again(Queue queue)
     {
         if (queue.Waiting == 0) return true;
+
+        // Of a frame that was refused a part may be through: it goes before those of other queues.
+        if (_refused is not null && _refused != queue) return false;
         var bytes = queue.Bytes.AsSpan(0, queue.Waiting);
         var frame = default(NetFrame);
         if (_hasHeader)
@@ -236,7 +242,8 @@ public sealed class TapNet : NetBackend
             }
         }
 
-        if (!Deliver(frame, bytes)) return false;
+        _refused = Deliver(frame, bytes) ? null : queue;
+        if (_refused is not null) return false;
         queue.Waiting = 0;
         return true;
     }
