@@ -6,7 +6,7 @@ namespace XenDM.Testing;
 
 /// <summary>A frame that came, with the flags of its first piece.</summary>
 /// <param name="Status">Of the piece that failed; 0 when none did.</param>
-/// <param name="Extra">8 bytes of the extra info; empty for none.</param>
+/// <param name="Extra">8 bytes of each extra info; empty for none.</param>
 public sealed record NetReceived(byte[] Bytes, int Flags, int Status, byte[] Extra, int Pieces);
 
 /// <summary>A pair of rings of a PV NIC's front end, and the pages that it sends from and receives into.</summary>
@@ -181,10 +181,14 @@ public sealed class NetFrontQueue
             else bytes.AddRange(_xen.Grants.Page(page).Slice(offset, status));
             EndPage(page, grant);
             if (pieces != 0 || (flags & Extra) == 0) continue;
-            if (ready-- == 0) throw new InvalidOperationException("an extra info is missing");
-            (page, grant, _) = _offered[Rx.Take(response)];
-            extra = response.ToArray();
-            EndPage(page, grant);
+            do
+            {
+                if (ready-- == 0) throw new InvalidOperationException("an extra info is missing");
+                (page, grant, _) = _offered[Rx.Take(response)];
+                extra = [.. extra, .. response];
+                EndPage(page, grant);
+            }
+            while ((response[1] & 1) != 0);
         }
 
         return new NetReceived([.. bytes], first, failed, extra, pieces);

@@ -59,16 +59,7 @@ public readonly struct NetHeaders
     public static bool TryParse(ReadOnlySpan<byte> frame, out NetHeaders headers)
     {
         headers = default;
-        if (frame.Length < EthernetBytes) return false;
-        var network = EthernetBytes;
-        var type = BinaryPrimitives.ReadUInt16BigEndian(frame[(network - 2)..]);
-        for (var tags = 0; type is EtherVlan or EtherServiceVlan; tags++)
-        {
-            if (tags == MaxTags || frame.Length < network + TagBytes) return false;
-            network += TagBytes;
-            type = BinaryPrimitives.ReadUInt16BigEndian(frame[(network - 2)..]);
-        }
-
+        if (!TryFindNetwork(frame, out var network, out var type)) return false;
         int transport, protocol, end;
         var isIpv6 = type == EtherIpv6;
         if (type == EtherIpv4 ? !TryIpv4(frame, network, out transport, out protocol, out end) : !isIpv6 | !TryIpv6(frame, network, out transport, out protocol, out end)) return false;
@@ -88,6 +79,18 @@ public readonly struct NetHeaders
 
         headers = new NetHeaders(network, transport, protocol, isIpv6, end, payload);
         return true;
+    }
+
+    /// <summary>Finds the addresses of an IP packet of any protocol, whole or not: its source's, and its destination's behind it.</summary>
+    /// <param name="start">Of 8 bytes, or of 32 for IPv6.</param>
+    /// <returns>False: no such packet, or cut short.</returns>
+    public static bool TryFindAddresses(ReadOnlySpan<byte> frame, out int start, out bool isIpv6)
+    {
+        (start, isIpv6) = (0, false);
+        if (!TryFindNetwork(frame, out var network, out var type)) return false;
+        isIpv6 = type == EtherIpv6;
+        start = network + (isIpv6 ? 8 : 12);
+        return (isIpv6 || type == EtherIpv4) && frame.Length >= network + (isIpv6 ? Ipv6Bytes : Ipv4Bytes) && frame[network] >> 4 == (isIpv6 ? 6 : 4);
     }
 
     /// <summary>For a frame that only says "its checksum is blank": where it is.</summary>
@@ -127,6 +130,22 @@ public readonly struct NetHeaders
 
     /// <inheritdoc cref="NetChecksum.PseudoSum"/>
     public ulong PseudoSum(ReadOnlySpan<byte> frame, int length) => NetChecksum.PseudoSum(frame[NetworkStart..], IsIpv6, Protocol, length);
+
+    /// <summary>Steps over Ethernet's header and tags.</summary>
+    private static bool TryFindNetwork(ReadOnlySpan<byte> frame, out int network, out ushort type)
+    {
+        (network, type) = (EthernetBytes, 0);
+        if (frame.Length < EthernetBytes) return false;
+        type = BinaryPrimitives.ReadUInt16BigEndian(frame[(network - 2)..]);
+        for (var tags = 0; type is EtherVlan or EtherServiceVlan; tags++)
+        {
+            if (tags == MaxTags || frame.Length < network + TagBytes) return false;
+            network += TagBytes;
+            type = BinaryPrimitives.ReadUInt16BigEndian(frame[(network - 2)..]);
+        }
+
+        return true;
+    }
 
     private static bool TryIpv4(ReadOnlySpan<byte> frame, int network, out int transport, out int protocol, out int end)
     {

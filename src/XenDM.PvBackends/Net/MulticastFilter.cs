@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 
 namespace XenDM.PvBackends.Net;
 
-/// <summary>Multicast addresses that a front end wants, once it has asked for control over them.</summary>
+/// <summary>Multicast addresses that a front end wants, once it has asked for control over them. On the data plane's thread.</summary>
 internal sealed class MulticastFilter
 {
     private const int MaxAddresses = 64;
@@ -11,14 +11,9 @@ internal sealed class MulticastFilter
 
     private readonly ulong[] _addresses = new ulong[MaxAddresses];
     private int _count;
-    private volatile bool _isOn;
 
-    /// <summary>The front end controls it; until then it gets all. From any thread.</summary>
-    public bool IsOn
-    {
-        get => _isOn;
-        set => _isOn = value;
-    }
+    /// <summary>The front end controls it; until then it gets all.</summary>
+    public bool IsOn { get; set; }
 
     public void Clear() => (_count, IsOn) = (0, false);
 

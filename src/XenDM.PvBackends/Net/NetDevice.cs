@@ -8,11 +8,12 @@ namespace XenDM.PvBackends.Net;
 
 /// <summary>PV NICs whose frames this process moves.</summary>
 /// <param name="name">qnic beside a host's own backend for vif; vif where there is none.</param>
-public sealed class NetKind(string name, XenPorts ports, int guest, IPvNets nets) : IPvKind
+/// <param name="loop">Of the machine thread.</param>
+public sealed class NetKind(string name, XenPorts ports, int guest, IPvNets nets, IEventLoop loop) : IPvKind
 {
     public string Name => name;
 
-    public IPvDevice Create(string id, StoreFolder back) => new NetDevice(ports, guest, nets.Open(id, back));
+    public IPvDevice Create(string id, StoreFolder back) => new NetDevice(ports, guest, nets.Open(id, back), loop);
 }
 
 /// <summary>A PV NIC: its features, its queues, its net (xen/public/io/netif.h).</summary>
@@ -25,22 +26,34 @@ public sealed class NetDevice : IPvDevice, INetFrontend
     private readonly XenPorts _ports;
     private readonly int _guest;
     private readonly PvNet _net;
+    private readonly IEventLoop _loop;
+    private readonly Action _tellCarrier;
+    private readonly NetHasher _hasher = new();
     private readonly MulticastFilter _multicast = new();
     private readonly List<NetQueue> _queues = [];
+    private NetControl? _control;
     private IDisposable? _watch;
+    private StoreFolder? _back;
 
-    public NetDevice(XenPorts ports, int guest, PvNet net)
+    /// <param name="loop">Of the machine thread.</param>
+    public NetDevice(XenPorts ports, int guest, PvNet net, IEventLoop loop)
     {
         _ports = ports;
         _guest = guest;
         _net = net;
+        _loop = loop;
+        _tellCarrier = TellCarrier;
     }
 
     public Action<string>? Broken { get; set; }
 
-    public IBlockBackend? Image => null;
-
     public NetCounters Counters { get; } = new();
+
+    /// <summary>The net behind it.</summary>
+    public string NetId => _net.Net.Id;
+
+    /// <summary>Pairs of rings that are served; 0 while nothing is connected.</summary>
+    public int Queues => _queues.Count;
 
     public void Offer(StoreFolder back)
     {
@@ -53,27 +66,40 @@ public sealed class NetDevice : IPvDevice, INetFrontend
         back.Write("feature-split-event-channels", 1);
         back.Write("feature-multicast-control", 1);
         back.Write("feature-dynamic-multicast-control", 1);
+        back.Write("feature-ctrl-ring", 1);
         back.Write("multi-queue-max-queues", MaxQueues);
+        _back = back;
+        WriteCarrier(back);
     }
 
     public void Connect(StoreFolder front, StoreFolder back)
     {
         if (!front.ReadFlag("request-rx-copy")) throw new PvException("the front end wants pages flipped, which no backend does any more: request-rx-copy is missing");
         var takesPieces = front.ReadFlag("feature-sg");
-        _multicast.Clear();
-        var options = new NetQueueOptions(_net.Net, _net.Plane, _ports.Grants, _guest, takesPieces, _multicast, Counters, text => Broken?.Invoke(text));
+        var isFiltered = front.ReadFlag(MulticastNode);
+        _net.Plane.Run(() =>
+        {
+            _multicast.Clear();
+            _multicast.IsOn = isFiltered;
+            _hasher.Clear();
+        });
 
         // A single queue's nodes stand beside the others, also where its number is given.
-        var queues = front.ReadNumber("multi-queue-num-queues", 1, MaxQueues) ?? 1;
+        var queues = (int)(front.ReadNumber("multi-queue-num-queues", 1, MaxQueues) ?? 1);
+        var options = new NetQueueOptions(_net.Net, _net.Plane, _ports.Grants, _guest, takesPieces, queues == 1, _multicast, Counters, text => Broken?.Invoke(text));
         var isDone = false;
         try
         {
+            if (front.ReadNumber("ctrl-ring-ref") is { } control) AddControl(control, front, queues);
             for (var n = 0; n < queues; n++) AddQueue(options, queues == 1 ? front : new StoreFolder(front.Store, $"{front.Path}/queue-{n}"));
             var offloads = Offloads(front, takesPieces);
 
             // feature-dynamic-multicast-control: the front end may change its mind while connected.
-            _multicast.IsOn = front.ReadFlag(MulticastNode);
-            _watch = _ports.Store.Watch($"{front.Path}/{MulticastNode}", _ => _multicast.IsOn = front.ReadFlag(MulticastNode));
+            _watch = _ports.Store.Watch($"{front.Path}/{MulticastNode}", _ =>
+            {
+                var isOn = front.ReadFlag(MulticastNode);
+                _net.Plane.Loop.Post(() => _multicast.IsOn = isOn);
+            });
             _net.Plane.Run(() =>
             {
                 _net.Attach(this, offloads);
@@ -81,6 +107,7 @@ public sealed class NetDevice : IPvDevice, INetFrontend
                 // The rings are served already: what the net refused before this NIC had it, nobody would ask for again.
                 foreach (var queue in _queues) queue.SendReady();
             });
+            WriteCarrier(back);
             isDone = true;
         }
         finally
@@ -93,12 +120,15 @@ public sealed class NetDevice : IPvDevice, INetFrontend
     {
         _watch?.Dispose();
         _watch = null;
-        if (_queues.Count == 0) return;
+        if (_queues.Count == 0 && _control is null) return;
         _net.Plane.Run(() =>
         {
+            _control?.Stop();
             foreach (var queue in _queues) queue.Stop();
             _net.Release();
         });
+        _control?.Dispose();
+        _control = null;
         foreach (var queue in _queues) queue.Dispose();
         _queues.Clear();
     }
@@ -110,13 +140,16 @@ public sealed class NetDevice : IPvDevice, INetFrontend
     public void Dispose()
     {
         Disconnect();
+        _back = null;
         _net.Dispose();
     }
 
     bool INetFrontend.Receive(in NetFrame frame, ReadOnlySpan<byte> bytes)
     {
         if (bytes.Length < NetProtocol.EthernetHeader || !_multicast.Takes(bytes)) return true;
-        return _queues[_queues.Count == 1 ? 0 : Flow(bytes) % _queues.Count].Receive(frame, bytes);
+        if (!_hasher.IsOn) return _queues[_queues.Count == 1 ? 0 : Flow(bytes) % _queues.Count].Receive(frame, bytes, NetHash.None);
+        var hash = _hasher.Of(bytes);
+        return _queues[_hasher.QueueOf(hash, _queues.Count)].Receive(frame, bytes, hash);
     }
 
     void INetFrontend.SendReady()
@@ -124,9 +157,7 @@ public sealed class NetDevice : IPvDevice, INetFrontend
         foreach (var queue in _queues) queue.SendReady();
     }
 
-    void INetFrontend.LinkChanged(bool up)
-    {
-    }
+    void INetFrontend.LinkChanged(bool up) => _loop.Post(_tellCarrier);
 
     /// <summary>What the front end takes undone. Checksums of both kinds or none: the net does not tell them apart.</summary>
     private static NetOffloads Offloads(StoreFolder front, bool takesPieces)
@@ -147,6 +178,33 @@ public sealed class NetDevice : IPvDevice, INetFrontend
         foreach (var b in addresses) sum = (sum * 31) + b;
         foreach (var b in bytes.Slice(headers.TransportStart, 4)) sum = (sum * 31) + b;
         return (int)((sum ^ (sum >> 16)) & 0xffff);
+    }
+
+    private void TellCarrier()
+    {
+        try
+        {
+            if (_back is { } back && _queues.Count > 0) WriteCarrier(back);
+        }
+        catch (StoreException)
+        {
+            // The device is on its way out, or its folder full: the guest goes on as if the cable had stayed as it was.
+        }
+    }
+
+    /// <summary>Says whether the cable is in ("Link state" of netif.h).</summary>
+    private void WriteCarrier(StoreFolder back)
+    {
+        var isUp = false;
+        _net.Plane.Run(() => isUp = _net.Net.IsLinkUp);
+        back.Write("carrier", isUp ? 1 : 0);
+    }
+
+    private void AddControl(uint reference, StoreFolder nodes, int queues)
+    {
+        var port = nodes.RequireNumber("event-channel-ctrl", 1, MaxPort);
+        _control = new NetControl(_ports.Grants, _net.Plane, _guest, queues, _hasher, text => Broken?.Invoke(text), Map(reference));
+        if (!_control.TryBind(_ports.Events, port)) throw new PvException($"event channel {port} is not offered");
     }
 
     private void AddQueue(NetQueueOptions options, StoreFolder nodes)

@@ -10,8 +10,9 @@ namespace XenDM.PvBackends.Net;
 
 /// <summary>What a queue needs to know of its NIC and its guest.</summary>
 /// <param name="TakesPieces">The front end takes a frame in several pieces (feature-sg).</param>
+/// <param name="IsAlone">It is the NIC's only one: what it has no room for may wait in the net.</param>
 /// <param name="Broken">The guest's ring makes no sense; called on the data plane.</param>
-internal sealed record NetQueueOptions(INetBackend Net, IDataPlane Plane, IGrants Grants, int Guest, bool TakesPieces, MulticastFilter Multicast, NetCounters Counters, Action<string> Broken);
+internal sealed record NetQueueOptions(INetBackend Net, IDataPlane Plane, IGrants Grants, int Guest, bool TakesPieces, bool IsAlone, MulticastFilter Multicast, NetCounters Counters, Action<string> Broken);
 
 /// <summary>Counters of one NIC.</summary>
 public sealed class NetCounters
@@ -30,6 +31,9 @@ public sealed class NetCounters
     public long ReceivedBytes { get; set; }
 
     public long ReceiveErrors { get; set; }
+
+    /// <summary>One of several queues offered no room for very long.</summary>
+    public long ReceiveDrops { get; set; }
 }
 
 /// <summary>
@@ -47,6 +51,7 @@ internal sealed class NetQueue : IDisposable
     private readonly PinnedBuffer _rxFrame = new(NetProtocol.MaxReceived);
     private readonly GrantCopy[] _copies = new GrantCopy[NetProtocol.MaxPieces];
     private readonly Piece[] _pieces = new Piece[NetProtocol.MaxPieces];
+    private readonly FrameBacklog? _backlog;
     private readonly Action _work;
     private readonly Action _push;
     private IEventChannel? _txChannel;
@@ -68,6 +73,7 @@ internal sealed class NetQueue : IDisposable
         _rxPages = rx;
         _tx = new BackRing(tx, NetProtocol.TxSlot);
         _rx = new BackRing(rx, NetProtocol.RxSlot);
+        _backlog = options.IsAlone ? null : new FrameBacklog();
         _work = Work;
         _push = Push;
     }
@@ -133,19 +139,32 @@ internal sealed class NetQueue : IDisposable
         _rxPages.Dispose();
     }
 
-    /// <summary>Copies a frame into the guest's pages.</summary>
-    /// <returns>False when it offers too few.</returns>
-    public bool Receive(in NetFrame frame, ReadOnlySpan<byte> bytes)
+    /// <summary>Brings a frame for the guest.</summary>
+    /// <param name="hash">What the front end wants to know of it, or nothing.</param>
+    /// <returns>False when there is no room, and it can wait without holding up others.</returns>
+    public bool Receive(in NetFrame frame, ReadOnlySpan<byte> bytes, in NetHash hash)
     {
         if (_isStopped) return true;
-        var pieces = (bytes.Length + NetProtocol.PageBytes - 1) / NetProtocol.PageBytes;
-        var hasExtra = frame.Segmentation != NetSegmentation.None;
-        if (bytes.Length is 0 or > NetProtocol.MaxReceived || pieces > 1 && !_options.TakesPieces)
+        if (bytes.Length is 0 or > NetProtocol.MaxReceived || (bytes.Length > NetProtocol.PageBytes && !_options.TakesPieces))
         {
             _options.Counters.ReceiveErrors++;
             return true;
         }
 
+        if (_backlog is null) return TryGive(frame, bytes, hash);
+        if ((!_backlog.IsEmpty || !TryGive(frame, bytes, hash)) && !_backlog.TryAdd(frame, bytes, hash)) _options.Counters.ReceiveDrops++;
+        return true;
+    }
+
+    /// <summary>The net takes frames again.</summary>
+    public void SendReady() => Work();
+
+    /// <summary>Copies a frame into the guest's pages.</summary>
+    /// <returns>False when it offers too few.</returns>
+    private bool TryGive(in NetFrame frame, ReadOnlySpan<byte> bytes, in NetHash hash)
+    {
+        var pieces = (bytes.Length + NetProtocol.PageBytes - 1) / NetProtocol.PageBytes;
+        var extras = (frame.Segmentation != NetSegmentation.None ? 1 : 0) + (hash.IsKnown ? 1 : 0);
         var waiting = _rx.Waiting;
         if (waiting < 0)
         {
@@ -153,7 +172,7 @@ internal sealed class NetQueue : IDisposable
             return true;
         }
 
-        _needed = pieces + (hasExtra ? 1 : 0);
+        _needed = pieces + extras;
         if (waiting < _needed)
         {
             // Asks for an event when there are as many as it takes, which may be several more; if they came in between, there is room after all.
@@ -172,27 +191,27 @@ internal sealed class NetQueue : IDisposable
         bytes.CopyTo(_rxFrame.Span);
         Span<byte> slot = stackalloc byte[NetProtocol.RxSlot];
         Span<ushort> ids = stackalloc ushort[NetProtocol.MaxPieces];
-        var extraAt = hasExtra ? 1 : -1;
         for (var n = 0; n < pieces; n++)
         {
-            // The slot behind the first one carries the extra info: what was offered in it is not used.
-            if (n == extraAt) _rx.Take(slot);
             _rx.Take(slot);
             ids[n] = BinaryPrimitives.ReadUInt16LittleEndian(slot);
             var at = n * NetProtocol.PageBytes;
             _copies[n] = new GrantCopy { Reference = BinaryPrimitives.ReadUInt32LittleEndian(slot[4..]), Length = (ushort)Math.Min(NetProtocol.PageBytes, bytes.Length - at), ToGuest = true, Local = _rxFrame.Address + at };
+
+            // The slots behind the first one carry extra infos: what was offered in them is not used.
+            for (var extra = 0; n == 0 && extra < extras; extra++) _rx.Take(slot);
         }
 
-        if (hasExtra && pieces == 1) _rx.Take(slot);
         _options.Grants.Copy(_options.Guest, _copies.AsSpan(0, pieces));
         var isDone = true;
         for (var n = 0; n < pieces; n++) isDone &= _copies[n].Status == 0;
         for (var n = 0; n < pieces; n++)
         {
-            var flags = n == 0 ? FirstFlags(frame) : 0;
+            var flags = n > 0 ? 0 : FirstFlags(frame) | (extras > 0 ? NetProtocol.RxExtra : 0);
             if (n < pieces - 1) flags |= NetProtocol.RxMoreData;
             RespondReceived(ids[n], (ushort)flags, isDone ? (short)_copies[n].Length : NetProtocol.Error);
-            if (n == 0 && hasExtra) RespondSegmentation(frame);
+            if (n == 0 && frame.Segmentation != NetSegmentation.None) RespondSegmentation(frame, hash.IsKnown);
+            if (n == 0 && hash.IsKnown) RespondHash(hash);
         }
 
         if (isDone)
@@ -209,12 +228,8 @@ internal sealed class NetQueue : IDisposable
         return true;
     }
 
-    /// <summary>The net takes frames again.</summary>
-    public void SendReady() => Work();
-
     private static int FirstFlags(in NetFrame frame) =>
-        (frame.NeedsChecksum ? NetProtocol.RxChecksumBlank | NetProtocol.RxDataValidated : frame.IsValid ? NetProtocol.RxDataValidated : 0)
-        | (frame.Segmentation != NetSegmentation.None ? NetProtocol.RxExtra : 0);
+        frame.NeedsChecksum ? NetProtocol.RxChecksumBlank | NetProtocol.RxDataValidated : frame.IsValid ? NetProtocol.RxDataValidated : 0;
 
     private void RespondReceived(ushort id, ushort flags, short status)
     {
@@ -226,18 +241,40 @@ internal sealed class NetQueue : IDisposable
         _rx.Respond(response);
     }
 
-    private void RespondSegmentation(in NetFrame frame)
+    private void RespondSegmentation(in NetFrame frame, bool more)
     {
         Span<byte> extra = stackalloc byte[NetProtocol.RxSlot];
         extra.Clear();
         extra[0] = NetProtocol.ExtraSegmentation;
+        extra[1] = more ? NetProtocol.ExtraMore : (byte)0;
         BinaryPrimitives.WriteUInt16LittleEndian(extra[2..], frame.SegmentBytes);
         extra[4] = frame.Segmentation == NetSegmentation.Tcp4 ? NetProtocol.SegmentationTcp4 : NetProtocol.SegmentationTcp6;
         _rx.Respond(extra);
     }
 
+    private void RespondHash(in NetHash hash)
+    {
+        Span<byte> extra = stackalloc byte[NetProtocol.RxSlot];
+        extra[0] = NetProtocol.ExtraHash;
+        extra[1] = 0;
+        extra[2] = (byte)hash.Kind;
+        extra[3] = (byte)NetHasher.AlgorithmToeplitz;
+        BinaryPrimitives.WriteUInt32LittleEndian(extra[4..], hash.Value);
+        _rx.Respond(extra);
+    }
+
     /// <summary>The frame that waits has the room that it needs; or the ring is nonsense, which shows when it comes.</summary>
     private bool IsFed(int waiting) => waiting < 0 || waiting >= _needed;
+
+    private void GiveBacklog(FrameBacklog backlog)
+    {
+        while (!backlog.IsEmpty && !_isStopped)
+        {
+            var bytes = backlog.Peek(out var frame, out var hash);
+            if (!TryGive(frame, bytes, hash)) break;
+            backlog.Drop();
+        }
+    }
 
     private void Work()
     {
@@ -247,7 +284,8 @@ internal sealed class NetQueue : IDisposable
         if (_isStarved && IsFed(_rx.Waiting))
         {
             _isStarved = false;
-            _options.Net.ReceiveReady();
+            if (_backlog is null) _options.Net.ReceiveReady();
+            else GiveBacklog(_backlog);
         }
 
         // A guest that fills the ring as fast as it is emptied is not all there is on this loop.

@@ -5,6 +5,8 @@ using XenDM.Backends.Net;
 using XenDM.CommandLine;
 using XenDM.Core.State;
 using XenDM.Monitor;
+using XenDM.PvBackends.Net;
+using XenDM.PvBackends.XenBus;
 
 namespace XenDM.Machines;
 
@@ -142,6 +144,16 @@ internal sealed class HumanMonitor
 
         foreach (var backend in _machine?.Netdevs?.All ?? [])
             if (!shown.Contains(backend.Id)) Line(output, Describe(backend));
+        if (_target is not MonitorTarget { PvDevices: { } bus }) return;
+        foreach (var device in bus.Devices)
+            if (device.Device is NetDevice nic) Line(output, Describe(device, nic));
+    }
+
+    private static string Describe(XenBusDevice device, NetDevice nic)
+    {
+        var c = nic.Counters;
+        return $"{device.Name}: index=0,type=pv,netdev={nic.NetId},queues={nic.Queues},{(device.IsConnected ? "connected" : "not connected")}; from the guest {c.SentFrames} frames, {c.SentBytes} bytes, {c.SendErrors} wrong;"
+            + $" for the guest {c.ReceivedFrames} frames, {c.ReceivedBytes} bytes, {c.ReceiveErrors} wrong, {c.ReceiveDrops} dropped";
     }
 
     private static string Describe(NetBackend backend)

@@ -116,7 +116,7 @@ internal sealed class EmbeddedHost : IDisposable
         {
             var ports = _ports = xen.CreatePorts(_loop);
             var images = new PvImages(_drives, _loop, options.Icount);
-            IPvKind[] kinds = [new BlockKind(new BlockHost(ports, xen.DomainId, images, _loop, _machine)), new NetKind("vif", ports, xen.DomainId, new EmbeddedNets(options.Nets, _netdevs, _loop)), new ConsoleKind(ports, xen.DomainId, new PvLines(_chardevs), _loop)];
+            IPvKind[] kinds = [new BlockKind(new BlockHost(ports, xen.DomainId, images, _loop, _machine)), new NetKind("vif", ports, xen.DomainId, new EmbeddedNets(options.Nets, _netdevs, _loop), _loop), new ConsoleKind(ports, xen.DomainId, new PvLines(_chardevs), _loop)];
             _machine.PvDevices = new XenBus(ports, xen.DomainId, 0, kinds, _loop, log);
         }
 

@@ -11,7 +11,10 @@ public sealed class NetAllocationTests
     public void AFrameAllocatesNothing()
     {
         using var machine = new NetMachine(log: false);
-        var (net, front, _) = machine.Connect(new NetFrontOptions { Queues = 2 }, log: false);
+        var (net, front, _) = machine.Connect(new NetFrontOptions { Queues = 2, HasControl = true }, log: false);
+        Assert.Equal((0u, 0u), front.Ask(7, 1));
+        Assert.Equal((0u, 0u), front.Ask(2, 15));
+        Assert.Equal((0u, 0u), front.Ask(3, new byte[] { 1, 2, 3, 4, 5, 6, 7, 8 }, 8));
         var grants = machine.Xen.Grants;
         var pages = new int[32];
         var references = new uint[32];

@@ -198,6 +198,56 @@ public sealed class NetConnectTests
     }
 
     [Fact]
+    public void ATwinThatIsUnpluggedMeanwhileHasNoNetAfterwards()
+    {
+        using var machine = new NetMachine();
+        var (net, front, twin) = machine.Connect(new NetFrontOptions());
+        net.Detach(twin);
+        Assert.NotNull(net.Frontend);
+        NetSendTests.AssertWorks(machine, net, front);
+        front.Close();
+        Assert.Null(net.Frontend);
+        Assert.Equal(0, twin.Readied);
+    }
+
+    [Fact]
+    public void ATwinThatIsThereAgainHasTheNetAfterwards()
+    {
+        using var machine = new NetMachine();
+        var (net, front, twin) = machine.AddNic(new NetFrontOptions());
+        net.Detach(twin);
+        Assert.True(front.Connect());
+        net.Attach(twin);
+        Assert.NotSame(twin, net.Frontend);
+        NetSendTests.AssertWorks(machine, net, front);
+        front.Close();
+        Assert.Same(twin, net.Frontend);
+    }
+
+    [Fact]
+    public void TheCable()
+    {
+        using var machine = new NetMachine();
+        var (net, front, twin) = machine.AddNic(new NetFrontOptions());
+        machine.Pump();
+        Assert.Equal("1", front.ReadBack("carrier"));
+        net.IsLinkUp = false;
+        Assert.True(front.Connect());
+        Assert.Equal("0", front.ReadBack("carrier"));
+        net.IsLinkUp = true;
+        machine.Pump();
+        Assert.Equal("1", front.ReadBack("carrier"));
+        net.IsLinkUp = false;
+        machine.Pump();
+        Assert.Equal("0", front.ReadBack("carrier"));
+
+        // It is told when it has the net again.
+        Assert.Equal(1, twin.LinkChanges);
+        front.Close();
+        Assert.Equal(2, twin.LinkChanges);
+    }
+
+    [Fact]
     public void TheToolstackTakesANicAway()
     {
         using var machine = new NetMachine();

@@ -19,7 +19,7 @@ public sealed class NetMachine : IMachineLog, IPvNets, IDisposable
     {
         Xen = new FakeXen(Loop, pages);
         GuestAllowed = log;
-        Bus = new PvBus(Xen.Ports, FakeXen.Guest, 0, [new NetKind("vif", Xen.Ports, FakeXen.Guest, this)], Loop, this);
+        Bus = new PvBus(Xen.Ports, FakeXen.Guest, 0, [new NetKind("vif", Xen.Ports, FakeXen.Guest, this, Loop)], Loop, this);
     }
 
     public FakeLoop Loop { get; } = new();
@@ -87,6 +87,8 @@ public sealed class Twin : INetFrontend
 
     public int Readied { get; private set; }
 
+    public int LinkChanges { get; private set; }
+
     public bool Receive(in NetFrame frame, ReadOnlySpan<byte> bytes)
     {
         Received++;
@@ -95,9 +97,7 @@ public sealed class Twin : INetFrontend
 
     public void SendReady() => Readied++;
 
-    public void LinkChanged(bool up)
-    {
-    }
+    public void LinkChanged(bool up) => LinkChanges++;
 }
 
 /// <summary>Frames as guests and wires have them.</summary>

@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using XenDM.Core.Backends;
 using XenDM.Testing;
 
@@ -211,6 +212,103 @@ public sealed class NetReceiveTests
         }
 
         Assert.All(counts, count => Assert.InRange(count, 10, 54));
+    }
+
+    /// <summary>One queue is full: the others go on, and it gets what waited, in order.</summary>
+    [Fact]
+    public void AQueueWithoutRoomHoldsUpNoOther()
+    {
+        using var machine = new NetMachine();
+        var (net, front, _) = machine.Connect(new NetFrontOptions { Queues = 2 });
+        foreach (var queue in front.Queues) queue.Offer(1);
+        var ofQueue = new Dictionary<ushort, int>();
+        for (ushort port = 1; port < 30; port++)
+        {
+            Assert.True(net.Bring(Frames.Tcp(false, 100, port)));
+            machine.Pump();
+            var at = front.Queues[0].Rx.Ready > 0 ? 0 : 1;
+            Assert.NotNull(front.Queues[at].TryReceive());
+            front.Queues[at].Offer(1);
+            ofQueue[port] = at;
+        }
+
+        machine.Pump();
+        front.Queues[1].Offer(200);
+        var waiting = new List<byte[]>();
+        var sizes = 0;
+        for (var round = 0; round < 10; round++)
+        {
+            foreach (var (port, queue) in ofQueue)
+            {
+                var frame = Frames.Tcp(false, 100 + sizes++, port);
+                Assert.True(net.Bring(frame));
+                machine.Pump();
+                if (queue == 0)
+                {
+                    waiting.Add(frame);
+                    continue;
+                }
+
+                Assert.Equal(frame, front.Queues[1].TryReceive()!.Bytes);
+                front.Queues[1].Offer(1);
+            }
+        }
+
+        foreach (var frame in waiting)
+        {
+            Assert.Equal(frame, front.Queues[0].TryReceive()!.Bytes);
+            Assert.Null(front.Queues[0].TryReceive());
+            front.Queues[0].Offer(1);
+            machine.Pump();
+        }
+
+        Assert.Equal((0, 0), (machine.Counters().ReceiveDrops, machine.Counters().ReceiveErrors));
+    }
+
+    [Fact]
+    public void WhatWaitsForOneOfSeveralQueuesEnds()
+    {
+        using var machine = new NetMachine();
+        var (net, front, _) = machine.Connect(new NetFrontOptions { Queues = 2 });
+        var frame = Frames.Tcp(false, 60_000);
+        var told = new NetFrame { NeedsChecksum = true, Segmentation = NetSegmentation.Tcp4, SegmentBytes = 1400, HeaderBytes = 54 };
+        for (var n = 0; n < 10; n++) Assert.True(net.Bring(told, frame));
+        machine.Pump();
+        Assert.Equal(6, machine.Counters().ReceiveDrops);
+        foreach (var queue in front.Queues) queue.Offer(200);
+        machine.Pump();
+        var at = front.Queues[0].Rx.Ready > 0 ? 0 : 1;
+        for (var n = 0; n < 4; n++) Assert.Equal(frame, front.Queues[at].TryReceive()!.Bytes);
+        Assert.Null(front.Queues[at].TryReceive());
+        Assert.True(net.Bring(told, frame));
+        machine.Pump();
+        Assert.Equal(frame, front.Queues[at].TryReceive()!.Bytes);
+        Assert.Equal((5, 6), (machine.Counters().ReceivedFrames, machine.Counters().ReceiveDrops));
+    }
+
+    /// <summary>Frames of any size come and go at any time; what is not lost comes as it was, in order.</summary>
+    [Fact]
+    public void WhatWaitsStaysInOrder()
+    {
+        using var machine = new NetMachine();
+        var (net, front, _) = machine.Connect(new NetFrontOptions { Queues = 2 });
+        var random = new Random(2);
+        var expected = new Queue<byte[]>();
+        long lost = 0;
+        for (var round = 0; round < 3000; round++)
+        {
+            // Not IP: all of them are the first queue's.
+            var frame = Frames.Plain(random.Next(3) == 0 ? random.Next(14, 65_000) : random.Next(14, 1600), round);
+            Assert.True(net.Bring(frame));
+            if (machine.Counters().ReceiveDrops == lost) expected.Enqueue(frame);
+            lost = machine.Counters().ReceiveDrops;
+            var room = front.Queue.Rx.Count - front.Queue.Rx.Waiting;
+            if (random.Next(40) == 0) front.Queue.Offer(Math.Min(room, random.Next(1, 100)));
+            machine.Pump();
+            while (front.Queue.TryReceive() is { } received) Assert.Equal(expected.Dequeue(), received.Bytes);
+        }
+
+        Assert.InRange(lost, 100, 2900);
     }
 
     [Fact]
