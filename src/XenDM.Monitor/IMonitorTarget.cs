@@ -119,6 +119,14 @@ public interface IMonitorTarget
     /// <summary>Takes a net backend away; a NIC at it keeps a cable that ends in the air.</summary>
     void RemoveNetdev(string id) => throw QmpException.NoDevice(id);
 
+    /// <summary>Null without a VNC server.</summary>
+    VncInfo? Vnc => null;
+
+    void SetVncPassword(string password) => throw new QmpException("Could not set password");
+
+    /// <param name="seconds">Since 1970, or from now; the largest number is never.</param>
+    void ExpireVncPassword(long seconds, bool isFromNow) => throw new QmpException("Could not set password expire time");
+
     /// <summary>Output of a human monitor command; null when there is no such command.</summary>
     string? Human(string command);
 }

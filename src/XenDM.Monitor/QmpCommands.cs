@@ -30,9 +30,11 @@ public sealed class QmpCommands
         ["system_powerdown"] = new(static (c, _, _, w) => Do(w, c._target.PowerDown)),
         ["system_wakeup"] = new(static (c, _, _, w) => Do(w, c._target.WakeUp)),
         ["query-chardev"] = new(static (c, _, _, w) => c.QueryChardev(w)),
-        ["query-vnc"] = new(static (_, _, _, w) => QueryVnc(w)),
-        ["query-vnc-servers"] = new(static (_, _, _, w) => EmptyArray(w)),
-        ["change-vnc-password"] = new(static (_, a, _, _) => ChangeVncPassword(a), "password"),
+        ["query-vnc"] = new(static (c, _, _, w) => QmpVnc.Query(c._target.Vnc, w)),
+        ["query-vnc-servers"] = new(static (c, _, _, w) => QmpVnc.QueryServers(c._target.Vnc, w)),
+        ["change-vnc-password"] = new(static (c, a, _, w) => Do(w, () => c._target.SetVncPassword(a.Text("password"))), "password"),
+        ["set_password"] = new(static (c, a, _, w) => Do(w, () => QmpVnc.SetPassword(c._target, a)), "protocol", "password", "connected", "display"),
+        ["expire_password"] = new(static (c, a, _, w) => Do(w, () => QmpVnc.ExpirePassword(c._target, a)), "protocol", "time", "display"),
         ["query-block"] = new(static (c, _, _, w) => c.QueryBlock(w)),
         ["query-blockstats"] = new(static (c, _, _, w) => c.QueryBlockStats(w), "query-nodes"),
         ["query-block-jobs"] = new(static (_, _, _, w) => EmptyArray(w)),
@@ -63,7 +65,7 @@ public sealed class QmpCommands
     };
 
     /// <summary>The events that can come.</summary>
-    private static readonly string[] s_events = ["BLOCK_IO_ERROR", "DEVICE_TRAY_MOVED", "POWERDOWN", "RESET", "RESUME", "SHUTDOWN", "STOP", "SUSPEND", "WAKEUP"];
+    private static readonly string[] s_events = ["BLOCK_IO_ERROR", "DEVICE_TRAY_MOVED", "POWERDOWN", "RESET", "RESUME", "SHUTDOWN", "STOP", "SUSPEND", "VNC_CONNECTED", "VNC_DISCONNECTED", "VNC_INITIALIZED", "WAKEUP"];
 
     private delegate void Handler(QmpCommands commands, QmpArguments arguments, ICharBackend backend, Utf8JsonWriter writer);
 
@@ -224,12 +226,6 @@ public sealed class QmpCommands
         w.WriteEndArray();
     }
 
-    private static void ChangeVncPassword(QmpArguments a)
-    {
-        a.Text("password");
-        throw new QmpException("Could not set password: there is no VNC display");
-    }
-
     private void QueryStatus(Utf8JsonWriter w)
     {
         w.WriteStartObject();
@@ -280,13 +276,6 @@ public sealed class QmpCommands
         }
 
         w.WriteEndArray();
-    }
-
-    private static void QueryVnc(Utf8JsonWriter w)
-    {
-        w.WriteStartObject();
-        w.WriteBoolean("enabled", false);
-        w.WriteEndObject();
     }
 
     private static void QueryKvm(Utf8JsonWriter w)

@@ -48,6 +48,9 @@ public sealed class QmpEvents
         w.WriteBoolean("tray-open", isOpen);
     });
 
+    /// <param name="name">VNC_CONNECTED, VNC_INITIALIZED or VNC_DISCONNECTED.</param>
+    public void Vnc(string name, VncEndInfo server, string auth, VncPeerInfo client) => Send(name, w => QmpVnc.WriteEvent(w, server, auth, client));
+
     private void Send(string name, Action<Utf8JsonWriter>? data)
     {
         var (seconds, microseconds) = _time();

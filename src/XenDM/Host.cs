@@ -131,6 +131,7 @@ internal sealed class Host : IDisposable
         }
 
         machine.PvDevices = ServePvDevices(machine, machine.Input);
+        StartVnc(machine);
         DropPrivileges(identity);
         _target.Machine = machine;
         machine.Started = () => _store?.Announce("running");
@@ -159,10 +160,20 @@ internal sealed class Host : IDisposable
         if (!_options.DomainRestrict) _store = new DeviceModelStore(_options.DomainId);
         _log.Phase("xenstore open");
         machine.Observers.Add(_target);
+        StartVnc(machine);
         DropPrivileges(identity);
         _target.PvMachine = machine;
         machine.Started = () => _store?.Announce("running");
         if (!_options.StartPaused) machine.Continue();
+    }
+
+    /// <summary>The toolstack asks for the port as soon as the guest is said to run, and files may be out of reach later.</summary>
+    private void StartVnc(IGuestRun guest)
+    {
+        if (GuestVnc.Start(VncSpec.FromOptions(_options), guest, _loop, _log, () => _target.Events) is not { } vnc) return;
+        _resources.Push(vnc);
+        _target.VncServer = vnc;
+        _log.Phase("VNC server listens");
     }
 
     private void CheckDomain()

@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using XenDM.Backends.Net;
+using XenDM.Machines;
 
 namespace XenDM.CommandLine;
 
@@ -63,7 +64,9 @@ internal static class NetdevOptions
         var dumps = new List<DumpSpec>();
         foreach (var list in options.Objects)
         {
-            if (list.Get("qom-type") is var type && type != "filter-dump") throw new UsageException(list.Option, $"'{type}' is not built; known is filter-dump");
+            var type = list.Get("qom-type");
+            if (type is VncSpec.CredentialsType or VncSpec.SecretType) continue;
+            if (type != "filter-dump") throw new UsageException(list.Option, $"'{type}' is not built; known are filter-dump, {VncSpec.CredentialsType} and {VncSpec.SecretType}");
             list.AllowOnly(s_dumpKeys);
             if (list.Get("queue") is { } queue and not "all") throw new UsageException(list.Option, $"queue={queue} is not built; a dump has both directions (all)");
             if (list.Get("status") is { } status and not "on") throw new UsageException(list.Option, $"status={status} is not built; a dump is on from the start");

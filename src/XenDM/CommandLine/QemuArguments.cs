@@ -33,7 +33,11 @@ public static class QemuArguments
         ["-mon"] = static (o, n, v) => o.Monitors.Add(OptionList.Parse(n, v, "chardev")),
         ["-name"] = static (o, _, v) => o.Name = v,
         ["-vnc"] = static (o, _, v) => o.Vnc = v,
-        ["-display"] = static (o, _, v) => o.Display = v,
+        ["-display"] = static (o, _, v) =>
+        {
+            if (v.StartsWith("vnc=", StringComparison.Ordinal)) o.Vnc = v["vnc=".Length..];
+            else o.Display = v;
+        },
         ["-k"] = static (o, _, v) => o.Keymap = v,
         ["-kernel"] = static (o, _, v) => o.Kernel = v,
         ["-initrd"] = static (o, _, v) => o.Initrd = v,

@@ -31,6 +31,7 @@ internal static class Catalogue
         DisplaySpec.FromOptions(options);
         PvDeviceSpec.FromOptions(options);
         _ = options.IsUnplugStrict;
+        VncSpec.FromOptions(options);
         if (options.Usb) throw new UsageException("-usb", "USB is not built");
         if (options.UsbDevices.Count > 0) throw new UsageException("-usbdevice", "USB is not built");
         NetdevOptions.Dumps(options, NetdevOptions.FromOptions(options));

@@ -32,6 +32,9 @@ internal sealed class HumanMonitor
         ["hostfwd_add"] = ("[NETDEV] [tcp|udp]:[HOSTADDRESS]:HOSTPORT-[GUESTADDRESS]:GUESTPORT -- lead a port of the host into the guest", static (m, o, w) => m.AddForward(o, w)),
         ["hostfwd_remove"] = ("[NETDEV] [tcp|udp]:[HOSTADDRESS]:HOSTPORT -- end that", static (m, o, w) => m.RemoveForward(o, w)),
         ["netdev_del"] = ("ID -- take a net backend away", static (m, o, w) => m._target.RemoveNetdev(w.Length > 1 ? w[1] : "")),
+        ["change"] = ("vnc password TEXT -- the password of the VNC server", static (m, o, w) => m.Change(o, w)),
+        ["set_password"] = ("vnc TEXT -- the same", static (m, o, w) => m.SetPassword(o, w)),
+        ["expire_password"] = ("vnc now|never|+SECONDS|SECONDS -- when it ends, from now or since 1970", static (m, o, w) => m.ExpirePassword(o, w)),
         ["quit"] = ("-- end the process", static (m, o, w) => m._target.Quit()),
     };
 
@@ -43,6 +46,7 @@ internal sealed class HumanMonitor
         ["chardev"] = ("character backends", static (m, o, _) => m.Chardevs(o)),
         ["block"] = ("drives", static (m, o, _) => m.Blocks(o)),
         ["blockstats"] = ("what the drives have moved", static (m, o, _) => m.BlockStats(o)),
+        ["vnc"] = ("the VNC server and its clients", static (m, o, _) => m.Vnc(o)),
         ["pci"] = ("PCI functions", static (m, o, _) => m.Pci(o)),
         ["network"] = ("NICs and net backends, and what went over their cables", static (m, o, _) => m.Network(o)),
         ["usernet"] = ("connections through user-mode NAT", static (m, o, _) => m.Connections(o)),
@@ -129,6 +133,41 @@ internal sealed class HumanMonitor
             Line(output, $"00:{function.Slot:x2}.{function.Function} {function.Vendor:x4}:{function.Device:x4} class {function.ClassId:x4}");
             foreach (var bar in function.Bars) Line(output, $"  BAR{bar.Bar} {(bar.IsIo ? "I/O" : "memory")} {bar.Address:x} size {bar.Size:x}");
         }
+    }
+
+    private void Vnc(StringBuilder output)
+    {
+        if (_target.Vnc is not { } vnc)
+        {
+            Line(output, "Server: disabled");
+            return;
+        }
+
+        Line(output, "default:");
+        foreach (var address in vnc.Addresses) Line(output, $"  Server: {Describe(address)}");
+        Line(output, $"  Auth: {vnc.Auth}");
+        foreach (var client in vnc.Clients) Line(output, $"  Client: {Describe(client.End)}{(client.CertificateName is { } name ? $" {name}" : "")}");
+    }
+
+    private static string Describe(VncEndInfo end) =>
+        $"{end.Host}{(end.Host.Length > 0 ? ":" : "")}{end.Service} ({end.Family}{(end.IsWebSocket ? " WebSocket" : "")})";
+
+    private void Change(StringBuilder output, string[] words)
+    {
+        if (words is ["change", "vnc", "password" or "passwd", var text]) _target.SetVncPassword(text);
+        else Line(output, "write change vnc password TEXT");
+    }
+
+    private void SetPassword(StringBuilder output, string[] words)
+    {
+        if (words.Length is 3 or 4 && words[1] == "vnc" && (words.Length == 3 || words[3] == "keep")) _target.SetVncPassword(words[2]);
+        else Line(output, "write set_password vnc TEXT");
+    }
+
+    private void ExpirePassword(StringBuilder output, string[] words)
+    {
+        if (words is [_, "vnc", var when]) QmpVnc.Expire(_target, when);
+        else Line(output, "write expire_password vnc now, never, +SECONDS, or seconds since 1970");
     }
 
     private void Network(StringBuilder output)

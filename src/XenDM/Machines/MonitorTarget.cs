@@ -38,6 +38,11 @@ internal sealed class MonitorTarget : IMonitorTarget, IMachineObserver
     /// <summary>A PV or PVH guest, of which there is no machine here.</summary>
     public PvMachine? PvMachine { get; set; }
 
+    /// <summary>Null for none.</summary>
+    public GuestVnc? VncServer { get; set; }
+
+    public VncInfo? Vnc => VncServer?.Info;
+
     private IGuestRun? Run => (IGuestRun?)Machine ?? PvMachine;
 
     /// <summary>Null where none are served.</summary>
@@ -243,6 +248,18 @@ internal sealed class MonitorTarget : IMonitorTarget, IMachineObserver
     public void RemoveNetdev(string id)
     {
         if (Netdevs?.Remove(id) != true) throw QmpException.NoDevice(id);
+    }
+
+    public void SetVncPassword(string password)
+    {
+        if (VncServer is null) throw new QmpException("Could not set password: there is no VNC display");
+        if (!VncServer.SetPassword(password)) throw new QmpException("Could not set password: the VNC server asks for none, say password=on");
+    }
+
+    public void ExpireVncPassword(long seconds, bool isFromNow)
+    {
+        if (VncServer is null) throw new QmpException("Could not set password expire time: there is no VNC display");
+        VncServer.ExpirePassword(VncSpec.Expiry(seconds, isFromNow));
     }
 
     public string? Human(string command) => new HumanMonitor(this, Machine).Run(command);

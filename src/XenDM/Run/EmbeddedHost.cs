@@ -122,6 +122,13 @@ internal sealed class EmbeddedHost : IDisposable
 
         var target = new MonitorTarget(board, _chardevs, _loop, _ => Quit(0)) { Machine = _machine };
         _machine.Observers.Add(target);
+        if (GuestVnc.Start(VncSpec.FromOptions(board), _machine, _loop, log, () => target.Events) is { } vnc)
+        {
+            _resources.Push(vnc);
+            target.VncServer = vnc;
+            Console.Error.WriteLine($"xendm: VNC at {vnc.Address}");
+        }
+
         Monitors.Attach(board, _chardevs, target, _fds, _resources);
         if (options.Gdb is { } gdb) AttachDebugger(gdb, new HumanMonitor(target, _machine));
         foreach (var chip in options.Trace) Trace(chip);

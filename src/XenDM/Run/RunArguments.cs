@@ -34,6 +34,9 @@ internal static class RunArguments
     private static readonly Option<string?> s_boot = new("--boot");
     private static readonly Option<string[]> s_serial = new("--serial");
     private static readonly Option<string?> s_display = new("--display");
+    private static readonly Option<string?> s_vnc = new("--vnc");
+    private static readonly Option<string?> s_keymap = new("--keymap", "-k");
+    private static readonly Option<string[]> s_object = new("--object");
     private static readonly Option<string?> s_vga = new("--vga");
     private static readonly Option<string[]> s_console = new("--console");
     private static readonly Option<bool> s_noXen = Flag("--no-xen");
@@ -53,7 +56,7 @@ internal static class RunArguments
 
     private static readonly Command s_command = new("run")
     {
-        s_memory, s_cpus, s_cpu, s_disk, s_cdrom, s_net, s_kernel, s_initrd, s_append, s_firmware, s_boot, s_serial, s_display, s_vga, s_noReboot, s_monitor, s_qmp, s_clock, s_seed, s_log, s_trace,
+        s_memory, s_cpus, s_cpu, s_disk, s_cdrom, s_net, s_kernel, s_initrd, s_append, s_firmware, s_boot, s_serial, s_display, s_vnc, s_keymap, s_object, s_vga, s_noReboot, s_monitor, s_qmp, s_clock, s_seed, s_log, s_trace,
         s_gdb, s_demo, s_hash, s_noXen, s_console, s_debugExit, s_testDevice, s_help,
     };
 
@@ -105,6 +108,9 @@ internal static class RunArguments
             Console = console == "none" ? null : console,
             MoreConsoles = consoles.Count > 1 ? consoles[1..] : [],
             Display = display,
+            Vnc = parsed.GetValue(s_vnc),
+            Keymap = parsed.GetValue(s_keymap),
+            Objects = Array.ConvertAll(parsed.GetValue(s_object) ?? [], static o => OptionList.Parse("--object", o, "qom-type")),
             HasVga = Vga(parsed.GetValue(s_vga), display),
             HasXen = !IsGiven(parsed, s_noXen),
             NoReboot = IsGiven(parsed, s_noReboot),

@@ -50,6 +50,11 @@ internal static class RunCommand
                                   port), file:PATH, pipe:PATH, unix:PATH[,client], tcp:HOST:PORT[,client], /dev/...
           --console TO            the PV console, hvc0 in Linux, and when given again hvc1 to hvc7: as --serial [none]
           --display none|text     nothing [default], or the text screen in this terminal; Ctrl-A there opens a menu
+          --vnc HOST:DISPLAY[,...]
+                                  a VNC server at port 5900 + DISPLAY, or unix:PATH, with what QEMU's -vnc takes: to=,
+                                  password, websocket, tls-creds=, share=, lossy
+          --keymap NAME, -k NAME  the keyboard's layout in the guest, for VNC clients that tell no key codes [en-us]
+          --object TYPE,id=ID,... tls-creds-x509 or secret, for the VNC server
           --vga std|none          the display adapter [std]
           --monitor stdio|PATH    the human monitor, here or at a Unix socket
           --qmp PATH              a Unix socket for QMP clients

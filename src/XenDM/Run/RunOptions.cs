@@ -98,6 +98,15 @@ internal sealed record RunOptions
 
     public RunDisplay Display { get; init; }
 
+    /// <summary>The VNC server in the words of <c>-vnc</c>; null for none.</summary>
+    public string? Vnc { get; init; }
+
+    /// <summary>Layout of the keyboard in the guest, for VNC clients that tell no key codes; null for en-us.</summary>
+    public string? Keymap { get; init; }
+
+    /// <summary>In the words of <c>-object</c>: the credentials and secrets of the VNC server.</summary>
+    public IReadOnlyList<OptionList> Objects { get; init; } = [];
+
     /// <summary>The board has a display adapter.</summary>
     public bool HasVga { get; init; } = true;
 
@@ -161,6 +170,8 @@ internal sealed record RunOptions
             Initrd = Initrd,
             Append = Append,
             Display = Display == RunDisplay.Text ? "text" : "none",
+            Vnc = Vnc,
+            Keymap = Keymap,
         };
         if (HasVga && VgaRom is not null) board.Devices.Add(OptionList.Parse("--vga", $"VGA,romfile={OptionList.Escape(VgaRom)}", "driver"));
         foreach (var net in Nets)
@@ -170,6 +181,7 @@ internal sealed record RunOptions
             if (net.Dump is { } dump) board.Objects.Add(OptionList.Parse("--net", $"filter-dump,id={net.Id}-pcap,netdev={net.Id},file={OptionList.Escape(dump)}", "qom-type"));
         }
 
+        board.Objects.AddRange(Objects);
         board.Serials.AddRange(Serials);
         if (Qmp is not null) AddMonitor(board, "qmp", $"socket,path={OptionList.Escape(Qmp)},server=on,wait=off", "control");
         if (Monitor is not null) AddMonitor(board, "monitor", Monitor == "stdio" ? "stdio,signal=off" : $"socket,path={OptionList.Escape(Monitor)},server=on,wait=off", "readline");
