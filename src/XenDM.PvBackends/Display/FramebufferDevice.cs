@@ -5,34 +5,50 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Threading;
 using XenDM.Core.Backends;
+using XenDM.Core.Display;
 using XenDM.Core.Hypervisor;
 using XenDM.PvBackends.XenBus;
 
 namespace XenDM.PvBackends.Display;
 
 /// <summary>PV framebuffers (<c>vfb</c>) of PV and PVH guests.</summary>
-public sealed class FramebufferKind(XenPorts ports, int guest, IEventLoop loop) : IPvKind
+/// <param name="screens">Where they are shown.</param>
+public sealed class FramebufferKind(XenPorts ports, int guest, IEventLoop loop, ScreenHub screens) : IPvKind
 {
     private readonly List<FramebufferDevice> _devices = [];
 
     public string Name => "vfb";
 
-    /// <summary>Those that are there now; who shows pictures looks at each that has one.</summary>
+    /// <summary>Those that are there now.</summary>
     public IReadOnlyList<FramebufferDevice> Devices => _devices;
 
     public IPvDevice Create(string id, StoreFolder back)
     {
-        var device = new FramebufferDevice(ports, guest, loop, gone => _devices.Remove(gone));
+        var device = new FramebufferDevice(ports, guest, loop, Remove);
         _devices.Add(device);
+        screens.Add(device);
         return device;
     }
+
+    private void Remove(FramebufferDevice device)
+    {
+        _devices.Remove(device);
+        screens.Remove(device);
+    }
+}
+
+/// <summary>Size and pixels of a picture in the guest's memory.</summary>
+/// <param name="Depth">Bits of a pixel: 8 (red 3, green 3, blue 2), 16 (5, 6, 5) or 32 (unused 8, then 8 each); blue in the lowest bits.</param>
+internal readonly record struct PictureFormat(int Width, int Height, int Depth)
+{
+    public int PixelBytes => Depth / 8;
 }
 
 /// <summary>
 /// A PV framebuffer (xen/public/io/fbif.h): the guest's page tells the picture's size and, in lists of frame numbers, where its pixels are; a ring in it
 /// tells what changed. All of the page is copied out and checked before it is used, and never read again. Machine thread.
 /// </summary>
-public sealed class FramebufferDevice : IPvDevice, IPictureSource
+public sealed class FramebufferDevice : IPvDevice, IScreenSource
 {
     /// <summary>Largest framebuffer and sides: 8192 x 2048 or 4096 x 4096 with 32 bits.</summary>
     private const uint MaxBytes = 64 << 20;
@@ -58,6 +74,10 @@ public sealed class FramebufferDevice : IPvDevice, IPictureSource
     private readonly Action _work;
     private readonly byte[] _event = new byte[EventBytes];
     private readonly List<PictureArea> _damage = new(MaxAreas);
+    private uint[] _pixelLine = [];
+    private byte[] _byteLine = [];
+    private Action? _changed;
+    private int _period;
     private IGrantMapping? _page, _pixels;
     private IEventChannel? _channel;
     private PictureFormat _format;
@@ -74,7 +94,7 @@ public sealed class FramebufferDevice : IPvDevice, IPictureSource
 
     public Action<string>? Broken { get; set; }
 
-    public PictureFormat? Format => _pixels is null || _isBroken ? null : _format;
+    public PictureSize? Size => _pixels is null || _isBroken ? null : new PictureSize(_format.Width, _format.Height);
 
     public void Offer(StoreFolder back)
     {
@@ -99,7 +119,8 @@ public sealed class FramebufferDevice : IPvDevice, IPictureSource
             if (Mistake(format, lineBytes, 0, (int)bytes) is { } mistake) throw new PvException(mistake);
             pixels = MapPixels(head, is32, (int)bytes);
             _channel = _ports.Events.TryBind(_guest, port, Kick) ?? throw new PvException($"event channel {port} is not offered");
-            (_format, _lineBytes, _offset, _bytes) = (format, lineBytes, 0, (int)bytes);
+            _bytes = (int)bytes;
+            Use(format, lineBytes, 0);
         }
         catch (PvException)
         {
@@ -113,15 +134,19 @@ public sealed class FramebufferDevice : IPvDevice, IPictureSource
         _tellsUpdates = front.ReadFlag("feature-update");
         _isBroken = false;
         DamageAll();
+        if (_period != 0) TellPeriod();
+        Ring();
     }
 
     public void Disconnect()
     {
+        var hadPicture = Size is not null;
         _channel?.Dispose();
         _pixels?.Dispose();
         _page?.Dispose();
         (_channel, _pixels, _page) = (null, null, null);
         _damage.Clear();
+        if (hadPicture) Ring();
     }
 
     public void Drain()
@@ -135,34 +160,96 @@ public sealed class FramebufferDevice : IPvDevice, IPictureSource
         _gone(this);
     }
 
-    public void Read(int x, int y, Span<byte> pixels)
+    /// <summary>What the driver told is drawn, and where it tells nothing all is looked at; damaged is only what differs.</summary>
+    public void Draw(Frame frame, Damage damage, bool everything)
     {
-        ObjectDisposedException.ThrowIf(_pixels is null, this);
-        var count = pixels.Length / _format.PixelBytes;
-        if ((uint)y >= (uint)_format.Height || (uint)x > (uint)_format.Width || count > _format.Width - x) throw new ArgumentOutOfRangeException(nameof(x));
-        _pixels.Read(_offset + (y * _lineBytes) + (x * _format.PixelBytes), pixels[..(count * _format.PixelBytes)]);
+        if (_pixels is null || _isBroken || frame.Width != _format.Width || frame.Height != _format.Height) return;
+        if (everything || !_tellsUpdates) DamageAll();
+        foreach (var area in _damage)
+            for (var y = area.Y; y < area.Y + area.Height; y++) DrawLine(_pixels, frame.Line(y).Slice(area.X, area.Width), area.X, y, damage);
+        _damage.Clear();
+        if (everything) damage.AddAll();
     }
 
-    public void TakeDamage(List<PictureArea> areas)
+    public bool NotifyOnce(Action? changed)
     {
-        if (Format is null) return;
-
-        // A driver that does not tell may have drawn anywhere.
-        if (!_tellsUpdates) DamageAll();
-        areas.AddRange(_damage);
-        _damage.Clear();
+        _changed = changed;
+        return _pixels is null || _tellsUpdates;
     }
 
     public void SetRefreshPeriod(int milliseconds)
     {
+        var period = Math.Max(milliseconds, 0);
+        if (period == _period) return;
+        _period = period;
+        TellPeriod();
+    }
+
+    private void TellPeriod()
+    {
         if (_page is null || _channel is null || _isBroken || _given - _page.ReadIndex(AtInConsumer) >= InEvents) return;
         Array.Clear(_event);
         _event[0] = EventRefreshPeriod;
-        BinaryPrimitives.WriteInt32LittleEndian(_event.AsSpan(4), Math.Max(milliseconds, 0));
+        BinaryPrimitives.WriteInt32LittleEndian(_event.AsSpan(4), _period);
         _page.Write(AtIn + ((int)(_given % InEvents) * EventBytes), _event);
         _page.WriteIndex(AtInProducer, ++_given);
         _page.Written(0);
         _channel.Notify();
+    }
+
+    private void DrawLine(IGrantMapping pixels, Span<uint> line, int x, int y, Damage damage)
+    {
+        var bytes = _byteLine.AsSpan(0, line.Length * _format.PixelBytes);
+        var drawn = _pixelLine.AsSpan(0, line.Length);
+        pixels.Read(_offset + (y * _lineBytes) + (x * _format.PixelBytes), bytes);
+        Convert(bytes, drawn, _format.Depth);
+        var first = drawn.CommonPrefixLength(line);
+        if (first == line.Length) return;
+        var last = line.Length - 1;
+        while (drawn[last] == line[last]) last--;
+        drawn[first..(last + 1)].CopyTo(line[first..]);
+        damage.Add(x + first, y, last - first + 1, 1);
+    }
+
+    /// <summary>Colours of few bits are spread, so that all ones are white.</summary>
+    private static void Convert(ReadOnlySpan<byte> bytes, Span<uint> line, int depth)
+    {
+        switch (depth)
+        {
+            case 8:
+                for (var n = 0; n < line.Length; n++) line[n] = (Spread((uint)bytes[n] >> 5, 3) << 16) | (Spread(((uint)bytes[n] >> 2) & 7, 3) << 8) | Spread((uint)bytes[n] & 3, 2);
+                break;
+            case 16:
+                var pixels = MemoryMarshal.Cast<byte, ushort>(bytes);
+                for (var n = 0; n < line.Length; n++) line[n] = (Spread((uint)pixels[n] >> 11, 5) << 16) | (Spread(((uint)pixels[n] >> 5) & 63, 6) << 8) | Spread((uint)pixels[n] & 31, 5);
+                break;
+            default:
+                MemoryMarshal.Cast<byte, uint>(bytes).CopyTo(line);
+                foreach (ref var pixel in line) pixel &= 0xff_ffff;
+                break;
+        }
+    }
+
+    /// <param name="bits">2 to 6: how many <paramref name="value"/> has. They are repeated over 8.</param>
+    private static uint Spread(uint value, int bits)
+    {
+        var high = value << (8 - bits);
+        return high | (high >> bits) | (high >> (2 * bits)) | (high >> (3 * bits));
+    }
+
+    private void Ring()
+    {
+        var changed = _changed;
+        _changed = null;
+        changed?.Invoke();
+    }
+
+    private void Use(PictureFormat format, int lineBytes, int offset)
+    {
+        (_format, _lineBytes, _offset) = (format, lineBytes, offset);
+        if (_pixelLine.Length >= format.Width) return;
+        _pixelLine = new uint[format.Width];
+        _byteLine = new byte[format.Width * sizeof(uint)];
     }
 
     private IGrantMapping MapPage(StoreFolder front)
@@ -233,13 +320,14 @@ public sealed class FramebufferDevice : IPvDevice, IPictureSource
         for (; count > 0; count--)
         {
             _page.Read(AtOut + ((int)(_taken++ % OutEvents) * EventBytes), _event);
-            if (_event[0] == EventUpdate) Damage(Number(_event, 4), Number(_event, 8), Number(_event, 12), Number(_event, 16));
+            if (_event[0] == EventUpdate) AddDamage(Number(_event, 4), Number(_event, 8), Number(_event, 12), Number(_event, 16));
             else if (_event[0] == EventResize && !TryResize()) return;
         }
 
         _page.WriteIndex(AtOutConsumer, _taken);
         _page.Written(0);
         _channel.Notify();
+        Ring();
     }
 
     private bool TryResize()
@@ -252,7 +340,7 @@ public sealed class FramebufferDevice : IPvDevice, IPictureSource
             return false;
         }
 
-        (_format, _lineBytes, _offset) = (format, lineBytes, offset);
+        Use(format, lineBytes, offset);
         DamageAll();
         return true;
     }
@@ -264,7 +352,7 @@ public sealed class FramebufferDevice : IPvDevice, IPictureSource
     }
 
     /// <summary>What lies outside of the picture is cut off.</summary>
-    private void Damage(int x, int y, int width, int height)
+    private void AddDamage(int x, int y, int width, int height)
     {
         var (left, top) = (Math.Clamp(x, 0, _format.Width), Math.Clamp(y, 0, _format.Height));
         var right = (int)Math.Clamp((long)x + width, 0, _format.Width);
@@ -288,5 +376,6 @@ public sealed class FramebufferDevice : IPvDevice, IPictureSource
     {
         _isBroken = true;
         Broken?.Invoke(text);
+        Ring();
     }
 }

@@ -107,6 +107,30 @@ public sealed class XenGrantTests : IDisposable
     }
 
     [Fact]
+    public void BackendsMapFramesThatAreRam()
+    {
+        _board.Write(Page + 4092, 0x1234, 0x5678);
+        var frames = new ulong[] { (Page >> 12) + 1, Page >> 12 };
+        Assert.Null(_ports.Foreign!.TryMap(2, frames, writable: false));
+        Assert.Null(_ports.Foreign.TryMap(Guest, [Page >> 12, 0xa0], writable: false));
+        Assert.Null(_ports.Foreign.TryMap(Guest, [Page >> 12, ulong.MaxValue], writable: false));
+        Assert.Null(_ports.Foreign.TryMap(Guest, [], writable: false));
+        using (var mapping = _ports.Foreign.TryMap(Guest, frames, writable: true)!)
+        {
+            Span<byte> read = stackalloc byte[4];
+            mapping.Read(0, read);
+            Assert.Equal([0x78, 0x56, 0, 0], read.ToArray());
+            mapping.Write(4094, [1, 2, 3, 4]);
+            Assert.Equal(0x1234u, mapping.ReadIndex(8188));
+        }
+
+        Assert.Equal([3, 4], _board.Bytes(Page, 2));
+        Assert.Equal([1, 2], _board.Bytes(Page + 8190, 2));
+        using var reading = _ports.Foreign.TryMap(Guest, frames, writable: false)!;
+        Assert.Throws<InvalidOperationException>(() => reading.WriteIndex(0, 1));
+    }
+
+    [Fact]
     public void PiecesAreCopied()
     {
         var local = new PinnedBuffer(64);

@@ -2,7 +2,7 @@ using System;
 using System.Buffers.Binary;
 using System.Collections.Generic;
 using System.Globalization;
-using XenDM.Core.Backends;
+using XenDM.Core.Display;
 using XenDM.Core.Hypervisor;
 using XenDM.Core.Tracing;
 using XenDM.PvBackends.Display;
@@ -24,6 +24,8 @@ public sealed class FramebufferDeviceTests : IDisposable
     private readonly PvBus _bus;
     private readonly string _front, _back;
     private readonly List<int> _pixels = [];
+    private readonly ScreenHub _screens = new();
+    private readonly ScreenViewer _viewer;
     private int _page;
     private uint _port, _told;
 
@@ -32,7 +34,8 @@ public sealed class FramebufferDeviceTests : IDisposable
         _xen = new FakeXen(_loop);
         _foreign = new FakeForeign(_xen.Grants);
         var ports = _xen.Ports with { Foreign = _foreign };
-        _kind = new FramebufferKind(ports, FakeXen.Guest, _loop);
+        _viewer = _screens.Open();
+        _kind = new FramebufferKind(ports, FakeXen.Guest, _loop, _screens);
         (_front, _back) = _xen.AddDevice("vfb", "vfb", 0);
         _bus = new PvBus(ports, FakeXen.Guest, 0, [_kind], _loop, SilentLog.Instance);
         _loop.RunPosted(1000);
@@ -49,73 +52,114 @@ public sealed class FramebufferDeviceTests : IDisposable
     public void ThePicture_IsWhatTheGuestDraws(string protocol, bool byGrant)
     {
         Assert.Equal(("2", "1", "1"), (Read("state"), Read("feature-resize"), Read("request-update")));
-        Assert.Null(Device.Format);
+        Assert.Null(Device.Size);
         Connect(100, 30, protocol: protocol, byGrant: byGrant);
-        Assert.Equal(new PictureFormat(100, 30, 32), Device.Format);
-        Assert.Equal([new PictureArea(0, 0, 100, 30)], Damage());
-        Assert.Empty(Damage());
+        Assert.Equal(new PictureSize(100, 30), Device.Size);
+        Assert.Equal([new PictureArea(0, 0, 100, 30)], Look());
+        Assert.Empty(Look());
 
         // Byte 4094 on is in line 10, and its pixel 23 lies on both sides of a page's end.
         for (var n = 0; n < _pixels.Count * 4096; n++) _xen.Grants.Page(_pixels[n / 4096])[n % 4096] = (byte)((n * 7) ^ (n >> 8));
-        var line = new byte[400];
+        Tell(Update, 0, 0, 100, 30);
+        Look();
         for (var y = 0; y < 30; y++)
         {
-            Device.Read(0, y, line);
-            for (var x = 0; x < 400; x++) Assert.Equal((byte)((((y * 400) + x) * 7) ^ (((y * 400) + x) >> 8)), line[x]);
+            for (var x = 0; x < 300; x++)
+            {
+                var at = (y * 400) + (x / 3 * 4) + (x % 3);
+                Assert.Equal((byte)((at * 7) ^ (at >> 8)), (byte)(_screens.Frame.Line(y)[x / 3] >> (8 * (x % 3))));
+            }
         }
-
-        Device.Read(99, 29, line.AsSpan(0, 4));
-        Assert.Throws<ArgumentOutOfRangeException>(() => Device.Read(99, 29, line.AsSpan(0, 8)));
-        Assert.Throws<ArgumentOutOfRangeException>(() => Device.Read(0, 30, line.AsSpan(0, 4)));
-        Assert.Throws<ArgumentOutOfRangeException>(() => Device.Read(-1, 0, line.AsSpan(0, 4)));
     }
 
     [Fact]
-    public void Updates_AreClipped_AndManyBecomeOne()
+    public void Updates_AreClipped_AndOnlyWhatChangedIsDamaged()
     {
         Connect(100, 30);
-        Damage();
+        Look();
+        foreach (var page in _pixels) _xen.Grants.Page(page).Fill(0x55);
         Tell(Update, 10, 5, 20, 3);
+        Assert.Equal(20 * 3, CountChanged());
         Tell(Update, -5, -5, 10, 10);
+        Assert.Equal((20 * 3) + (5 * 5), CountChanged());
         Tell(Update, 90, 20, int.MaxValue, int.MaxValue);
+        Assert.Equal((20 * 3) + (5 * 5) + (10 * 10), CountChanged());
         Tell(Update, 50, 5, -1, 4);
         Tell(Update, 100, 0, 5, 5);
         Tell(Update, int.MinValue, 0, int.MinValue, 5);
-        Assert.Equal([new PictureArea(10, 5, 20, 3), new PictureArea(0, 0, 5, 5), new PictureArea(90, 20, 10, 10)], Damage());
-        for (var n = 0; n < 40; n++) Tell(Update, n, 2, 1, 1);
-        var areas = Damage();
-        Assert.InRange(areas.Count, 1, 32);
-        for (var n = 0; n < 40; n++) Assert.Contains(areas, a => n >= a.X && n < a.X + a.Width && a.Y <= 2 && a.Y + a.Height > 2);
+        Assert.Equal((20 * 3) + (5 * 5) + (10 * 10), CountChanged());
+        for (var n = 0; n < 40; n++) Tell(Update, 40 + n, 12, 1, 1);
+        Look();
+        for (var n = 0; n < 40; n++) Assert.Equal(0x555555u, _screens.Frame.Line(12)[40 + n]);
+        Tell(Update, 10, 5, 20, 3);
+        Assert.Empty(Look());
     }
 
     [Fact]
     public void ADriverThatDoesNotTell_MayHaveDrawnAnywhere()
     {
         Connect(100, 30, tells: false);
-        for (var n = 0; n < 3; n++) Assert.Equal([new PictureArea(0, 0, 100, 30)], Damage());
+        Look();
+        Assert.False(_viewer.NotifyOnce(static () => { }));
+        Assert.Empty(Look());
+        _xen.Grants.Page(_pixels[0])[(400 * 3) + (4 * 50)] = 1;
+        Assert.Equal([new PictureArea(48, 0, 16, 16)], Look());
+        Assert.Equal(1u, _screens.Frame.Line(3)[50]);
+    }
+
+    [Fact]
+    public void AViewerIsTold()
+    {
+        Connect(100, 30);
+        var told = 0;
+        Assert.True(_viewer.NotifyOnce(() => told++));
+        Tell(Update, 0, 0, 1, 1);
+        Tell(Update, 0, 0, 1, 1);
+        Assert.Equal(1, told);
+        _viewer.NotifyOnce(() => told++);
+        Write("state", 5);
+        _loop.RunPosted(1000);
+        Assert.Equal(2, told);
+        Assert.Null(Device.Size);
+    }
+
+    [Theory]
+    [InlineData(8, 0xb6u, 0xb6b6aau)]
+    [InlineData(8, 0xffu, 0xffffffu)]
+    [InlineData(8, 0x24u, 0x242400u)]
+    [InlineData(16, 0xffffu, 0xffffffu)]
+    [InlineData(16, 0x8410u, 0x848284u)]
+    [InlineData(16, 0x1234u, 0x1045a5u)]
+    [InlineData(32, 0xff12_3456u, 0x123456u)]
+    public void DepthsAreConverted(int depth, uint value, uint colour)
+    {
+        Connect(100, 30);
+        BinaryPrimitives.WriteUInt32LittleEndian(_xen.Grants.Page(_pixels[0]), value);
+        Tell(Resize, 1, 1, 4, depth, 0);
+        Look();
+        Assert.Equal(colour, _screens.Frame.Line(0)[0]);
     }
 
     [Fact]
     public void Resize_ChangesThePicture_WithinItsMemory()
     {
         Connect(100, 30);
-        Damage();
+        Look();
         Tell(Resize, 40, 20, 128, 16, 64);
-        Assert.Equal(new PictureFormat(40, 20, 16), Device.Format);
-        Assert.Equal([new PictureArea(0, 0, 40, 20)], Damage());
-        _xen.Grants.Page(_pixels[0])[64 + 128 + 2] = 0x5a;
-        var pixel = new byte[2];
-        Device.Read(1, 1, pixel);
-        Assert.Equal(0x5a, pixel[0]);
+        Assert.Equal(new PictureSize(40, 20), Device.Size);
+        _xen.Grants.Page(_pixels[0])[64 + 128 + 2] = 0x1f;
+        Assert.Equal([new PictureArea(0, 0, 40, 20)], Look());
+        Assert.Equal(0xffu, _screens.Frame.Line(1)[1]);
     }
 
     [Fact]
     public void RefreshPeriods_AreToldWhileThereIsRoom()
     {
         Connect(100, 30);
+        Assert.Equal((1, _viewer.Period), (Page[1024], BinaryPrimitives.ReadInt32LittleEndian(Page[1028..])));
         var told = _xen.Events.Count(_port);
-        Device.SetRefreshPeriod(33);
-        Assert.Equal((1, 33), (Page[1024], BinaryPrimitives.ReadInt32LittleEndian(Page[1028..])));
+        _viewer.SetPeriod(33);
+        Assert.Equal((1, 33), (Page[1064], BinaryPrimitives.ReadInt32LittleEndian(Page[1068..])));
         Assert.Equal(told + 1, _xen.Events.Count(_port));
         for (var n = 0; n < 40; n++) Device.SetRefreshPeriod(n);
         Assert.Equal(25u, _xen.Grants.Word(_page, 4));
@@ -145,7 +189,7 @@ public sealed class FramebufferDeviceTests : IDisposable
     {
         Connect(100, 30);
         Tell(Resize, width, height, lineBytes, depth, offset);
-        Assert.Null(Device.Format);
+        Assert.Null(Device.Size);
         Gone();
     }
 
@@ -172,14 +216,10 @@ public sealed class FramebufferDeviceTests : IDisposable
             random.NextBytes(Page[2048..]);
             _xen.Grants.Word(_page, OutConsumer) = (uint)random.Next();
             Tell(Update, random.Next(), random.Next(), random.Next(), random.Next());
-            foreach (var area in Damage())
-            {
-                Assert.True(area is { X: >= 0, Y: >= 0, Width: > 0, Height: > 0 } && area.X + area.Width <= 100 && area.Y + area.Height <= 30);
-                Device.Read(area.X, area.Y, new byte[area.Width * 4]);
-            }
+            Look();
         }
 
-        Assert.Equal(new PictureFormat(100, 30, 32), Device.Format);
+        Assert.Equal(new PictureSize(100, 30), Device.Size);
     }
 
     [Theory]
@@ -276,11 +316,20 @@ public sealed class FramebufferDeviceTests : IDisposable
         _loop.RunPosted(1000);
     }
 
-    private List<PictureArea> Damage()
+    /// <summary>What a viewer learns, in tiles.</summary>
+    private List<PictureArea> Look()
     {
         var areas = new List<PictureArea>();
-        Device.TakeDamage(areas);
+        _screens.Refresh();
+        _viewer.Damage.AddTo(areas);
+        _viewer.Damage.Clear();
         return areas;
+    }
+
+    private int CountChanged()
+    {
+        Look();
+        return _screens.Frame.Pixels.Count(0x555555u);
     }
 
     private void Gone()

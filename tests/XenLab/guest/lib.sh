@@ -148,3 +148,10 @@ by_hand() {
   stty echo icrnl opost onlcr </dev/ttyS0
   ENV=/lib.sh setsid sh -i </dev/ttyS0 >/dev/ttyS0 2>&1
 }
+
+# framebuffer: waits for the framebuffer and takes the text console off it; prints its width, height and depth.
+framebuffer() {
+  for try in $(seq 50); do [ -e /dev/fb0 ] && break; sleep 0.2; done
+  for v in /sys/class/vtconsole/vtcon*; do ! grep -q 'frame buffer' "$v/name" || echo 0 >"$v/bind"; done
+  echo "$(tr , ' ' </sys/class/graphics/fb0/virtual_size) $(cat /sys/class/graphics/fb0/bits_per_pixel)"
+}

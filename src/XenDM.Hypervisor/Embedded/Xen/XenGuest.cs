@@ -151,7 +151,7 @@ public sealed unsafe class XenGuest : IDevice, IDisposable
     /// <summary>What PV backends of domain 0 use in this machine.</summary>
     /// <param name="loop">The machine thread's, on which this is called.</param>
     public XenPorts CreatePorts(IEventLoop loop) =>
-        new(new EmbeddedStore(Store, loop), _backendGrants, new EmbeddedEventChannels(Events, DomainId, loop, _backendGrants.DropCode));
+        new(new EmbeddedStore(Store, loop), _backendGrants, new EmbeddedEventChannels(Events, DomainId, loop, _backendGrants.DropCode)) { Foreign = new EmbeddedForeignPages(DomainId, Physmap, _backendGrants.Written) };
 
     /// <summary>Leads the guest's first console (hvc0) somewhere. Once, before the machine runs.</summary>
     public void AttachConsole(ICharBackend backend) => _console.Attach(backend);

@@ -28,6 +28,9 @@ internal sealed class EmbeddedGrants(GrantTable table, Physmap physmap) : IGrant
     /// <summary>There are such pages.</summary>
     public bool HasWritten => !_written.IsEmpty;
 
+    /// <summary>A page was written from outside. Any thread.</summary>
+    public void Written(nint page) => _written.Enqueue(page);
+
     public IGrantMapping? TryMap(int domain, ReadOnlySpan<uint> references, bool writable)
     {
         if (domain != table.Domain || references.Length > MaxMapped - _mapped) return null;
@@ -69,62 +72,12 @@ internal sealed class EmbeddedGrants(GrantTable table, Physmap physmap) : IGrant
         return status;
     }
 
-    private sealed class Mapping(EmbeddedGrants owner, uint[] references, GrantedPage[] pages, bool writable) : IGrantMapping
+    private sealed class Mapping(EmbeddedGrants owner, uint[] references, GrantedPage[] pages, bool writable) : EmbeddedPages(Array.ConvertAll(pages, static p => p.Page), writable, owner.Written)
     {
-        private bool _isDisposed;
-
-        public int Pages => pages.Length;
-
-        public nint Address(int page) => pages[page].Page;
-
-        public void Read(int offset, Span<byte> destination)
+        protected override void Release(int page)
         {
-            while (!destination.IsEmpty)
-            {
-                var from = Physmap.Bytes(pages[offset / PageBytes].Page)[(offset % PageBytes)..];
-                var count = Math.Min(from.Length, destination.Length);
-                from[..count].CopyTo(destination);
-                offset += count;
-                destination = destination[count..];
-            }
-        }
-
-        public void Write(int offset, ReadOnlySpan<byte> source)
-        {
-            if (!writable) throw new InvalidOperationException("the pages are mapped for reading");
-            while (!source.IsEmpty)
-            {
-                var to = Physmap.Bytes(pages[offset / PageBytes].Page)[(offset % PageBytes)..];
-                var count = Math.Min(to.Length, source.Length);
-                source[..count].CopyTo(to);
-                offset += count;
-                source = source[count..];
-            }
-        }
-
-        public uint ReadIndex(int offset) => HostMemory.ReadAcquire(At(offset));
-
-        public void WriteIndex(int offset, uint value)
-        {
-            if (!writable) throw new InvalidOperationException("the pages are mapped for reading");
-            HostMemory.WriteRelease(At(offset), value);
-        }
-
-        private nint At(int offset) => pages[offset / PageBytes].Page + (offset % PageBytes & ~3);
-
-        public void Written(int page) => owner._written.Enqueue(pages[page].Page);
-
-        public void Dispose()
-        {
-            if (_isDisposed) return;
-            _isDisposed = true;
-            for (var n = 0; n < pages.Length; n++)
-            {
-                if (writable) Written(n);
-                owner.End(references[n], writable, pages[n]);
-            }
-
-            System.Threading.Interlocked.Add(ref owner._mapped, -pages.Length);
+            owner.End(references[page], IsWritable, pages[page]);
+            System.Threading.Interlocked.Decrement(ref owner._mapped);
         }
     }
 

@@ -1,0 +1,74 @@
+# shot FILE [SECONDS]: the guest's picture by VNC. same FILE DATA [WIDTH HEIGHT]: it is these bytes.
+shot() {
+  seen=$(python3 /lab/dom0/screen.py vnc "$vnc_host" "$vnc_port" "$vnc_password" "$@" 2>&1) || fail "VNC: $(echo "$seen" | tail -1)"
+  say "VNC: $seen"
+}
+same() { python3 /lab/dom0/screen.py same "$@" >"$OUT/same" 2>&1 || fail "$1: $(tail -1 "$OUT/same")"; }
+# vnc_of DOMID: where xenstore says that its VNC server is
+vnc_of() {
+  vnc_host=$(xenstore-read "/local/domain/$1/console/vnc-listen" 2>/dev/null) || fail 'no vnc-listen in xenstore'
+  vnc_port=$(xenstore-read "/local/domain/$1/console/vnc-port" 2>/dev/null) || fail 'no vnc-port in xenstore'
+  vnc_password=$(xenstore-read "/local/domain/$1/console/vnc-pass" 2>/dev/null)
+  say "VNC at $vnc_host $vnc_port, password '$vnc_password'"
+}
+# mapped PID: MiB of the guest that the device model has mapped
+mapped() { awk '/\/dev\/xen\/privcmd/ { split($1, a, "-"); n += ("0x" a[2]) - ("0x" a[1]) } END { print int(n / 1048576) }' "/proc/$1/maps"; }
+
+# screen_guest NAME VGA DRIVER: a guest whose framebuffer DRIVER drives.
+screen_guest() {
+  dd if=/data/data.img of="/data/$1.img" bs=1M count=16 2>/dev/null
+  config "$1" "$(direct)" memory=176 "vga=\"$2\"" vnc=1 'vnclisten="127.0.0.1"' 'vncpasswd="sesame"' "disk=[\"file:/data/$1.img,hda,w\"]"
+  start "$1"
+  pid=$(dm_pid "$domid")
+  vnc_of "$domid"
+  want 'password in xenstore' "$vnc_password" sesame
+  want 'address' "$vnc_host" 127.0.0.1
+  say "--- RSS $(awk '/VmRSS/ { print $2 }' /proc/$pid/status) KiB, $(mapped "$pid") MiB of the guest mapped"
+  shot "$OUT/firmware.ppm"
+  up "$1" 240
+  python3 /lab/dom0/screen.py vnc "$vnc_host" "$vnc_port" wrong "$OUT/no.ppm" >"$OUT/refused" 2>&1 && fail 'a wrong password is taken'
+
+  say '--- a picture in the framebuffer'
+  must "$1" "load $3 && framebuffer"
+  set -- "$1" "$2" "$3" $reply
+  size="$4 $5" bytes=$(($4 * $5 * 4))
+  want 'depth of the framebuffer' "$6" 32
+  must "$1" "dd if=/dev/hda of=/dev/fb0 bs=65536 count=$((bytes / 65536)) 2>/dev/null && sleep 1" 120
+  shot "$OUT/first.ppm"
+  same "$OUT/first.ppm" /data/data.img $size
+  say "--- RSS $(awk '/VmRSS/ { print $2 }' /proc/$pid/status) KiB, $(mapped "$pid") MiB of the guest mapped"
+
+  say '--- it changes while somebody looks'
+  python3 /lab/dom0/screen.py vnc "$vnc_host" "$vnc_port" "$vnc_password" "$OUT/second.ppm" 40 >"$OUT/watch" 2>&1 &
+  watcher=$!
+  sleep 4
+  must "$1" 'dd if=/dev/hda of=/dev/fb0 bs=4096 count=100 skip=1000 seek=200 2>/dev/null; dd if=/dev/hda of=/dev/fb0 bs=4 count=10 skip=7 seek=51 2>/dev/null' 60
+  wait $watcher || fail "VNC: $(tail -1 "$OUT/watch")"
+  say "VNC: $(cat "$OUT/watch")"
+  dd if=/data/data.img of="$OUT/wanted" bs=65536 count=$((bytes / 65536)) 2>/dev/null
+  dd if=/data/data.img of="$OUT/wanted" bs=4096 count=100 skip=1000 seek=200 conv=notrunc 2>/dev/null
+  dd if=/data/data.img of="$OUT/wanted" bs=4 count=10 skip=7 seek=51 conv=notrunc 2>/dev/null
+  same "$OUT/second.ppm" "$OUT/wanted" $size
+  python3 /lab/dom0/screen.py dump "/run/xen/qmp-libxl-$domid" "$OUT/dump.ppm" >"$OUT/dump" 2>&1 || fail "screendump: $(tail -1 "$OUT/dump")"
+  same "$OUT/dump.ppm" "$OUT/wanted" $size
+
+  say '--- save and restore'
+  xlq save save "$1" "$OUT/save"
+  start "$1" "$OUT/save"
+  rm "$OUT/save"
+  pid=$(dm_pid "$domid")
+  back "$1" 60
+  vnc_of "$domid"
+  shot "$OUT/restored.ppm"
+  same "$OUT/restored.ppm" "$OUT/wanted" $size
+  must "$1" 'dd if=/dev/hda of=/dev/fb0 bs=65536 count=8 2>/dev/null && sleep 1' 60
+  dd if=/data/data.img of="$OUT/wanted" bs=65536 count=8 conv=notrunc 2>/dev/null
+  shot "$OUT/again.ppm"
+  same "$OUT/again.ppm" "$OUT/wanted" $size
+
+  xlq destroy destroy "$1"
+  dm_gone "$pid"
+  rm "/data/$1.img"
+  grep -h 'video memory' /var/log/xen/qemu-dm-$1.log* >"$OUT/tracking"
+  say "$(cat "$OUT/tracking")"
+}
