@@ -4,6 +4,7 @@ using System.IO;
 using XenDM.Backends.Char;
 using XenDM.CommandLine;
 using XenDM.Core.Backends;
+using XenDM.Core.Display;
 using XenDM.Core.Input;
 using XenDM.Core.State;
 using XenDM.Core.Time;
@@ -16,6 +17,7 @@ using XenDM.Machines;
 using XenDM.Monitor;
 using XenDM.PvBackends.Block;
 using XenDM.PvBackends.Console;
+using XenDM.PvBackends.Display;
 using XenDM.PvBackends.Input;
 using XenDM.PvBackends.XenBus;
 
@@ -37,6 +39,7 @@ internal sealed class Host : IDisposable
     private readonly Stack<IDisposable> _resources = new();
     private readonly TerminationSignals _signals;
     private XenHypervisor? _xen;
+    private XenVideoMemory? _video;
     private DriveTable? _drives;
     private NetdevTable? _netdevs;
     private DeviceModelStore? _store;
@@ -73,6 +76,7 @@ internal sealed class Host : IDisposable
 
     public void Dispose()
     {
+        if (_video?.Looks is { Asked: > 0 } looks) _log.Info("video memory", $"Xen was asked {looks.Asked} times what the guest wrote and could not tell {looks.Unknown} times");
         _pvDevices?.Dispose();
         _drives?.Flush(_log);
         _ports?.Dispose();
@@ -110,7 +114,7 @@ internal sealed class Host : IDisposable
 
         var machine = new Machine(_xen, _clock, on => _xen.Serving = on, _log);
         var platform = _options.MachineType != "pc";
-        var display = MakeDisplay(saved is not null, out var video);
+        var display = MakeDisplay(saved is not null, out _video);
         var board = new Board(new BoardOptions(platform, !_options.NoAcpi, _options.Cpus, _options.MaxCpus, serial, bootOrder, kernel?.MakeChip(_xen.Memory), Display: display) { Blacklist = new DriverBlacklist(() => _ports?.Ports.Store, _log), Nics = NicSpec.FromOptions(_options), PvDevices = PvDeviceSpec.FromOptions(_options), Netdevs = _netdevs }, _xen, _clock, machine, machine, _log);
         AttachDrives(board, _drives);
         PvTwin.Guard(board, _drives, () => machine.PvDevices, _options.IsUnplugStrict);
@@ -126,11 +130,11 @@ internal sealed class Host : IDisposable
         if (saved is not null)
         {
             machine.Load(saved);
-            video?.Arrived();
+            _video?.Arrived();
             _log.Phase("saved state restored");
         }
 
-        machine.PvDevices = ServePvDevices(machine, machine.Input);
+        machine.PvDevices = ServePvDevices(machine, machine.Input, machine.Screen);
         StartVnc(machine);
         DropPrivileges(identity);
         _target.Machine = machine;
@@ -156,7 +160,7 @@ internal sealed class Host : IDisposable
         CheckDomain();
         var machine = new PvMachine();
         _drives = new DriveTable([], _loop, _log);
-        machine.PvDevices = ServePvDevices(machine, machine.Input);
+        machine.PvDevices = ServePvDevices(machine, machine.Input, machine.Screen);
         if (!_options.DomainRestrict) _store = new DeviceModelStore(_options.DomainId);
         _log.Phase("xenstore open");
         machine.Observers.Add(_target);
@@ -182,7 +186,7 @@ internal sealed class Host : IDisposable
     }
 
     /// <summary>Serves the guest's PV devices from now on. A restricted process has no xenstore, so it cannot learn of any.</summary>
-    private XenBus? ServePvDevices(IMachineEvents events, InputHub input)
+    private XenBus? ServePvDevices(IMachineEvents events, InputHub input, ScreenHub screen)
     {
         if (_options.DomainRestrict)
         {
@@ -193,7 +197,8 @@ internal sealed class Host : IDisposable
         _ports = new XenBackendPorts(_loop, _log);
         var disks = new BlockKind(new BlockHost(_ports.Ports, _options.DomainId, new PvImages(_drives!, _loop, isRepeatable: false), _loop, events));
         var consoles = new ConsoleKind(_ports.Ports, _options.DomainId, new PvLines(_chardevs), _loop);
-        _pvDevices = new XenBus(_ports.Ports, _options.DomainId, _ports.OwnDomain, [disks, new KeyboardKind(_ports.Ports, _options.DomainId, input), consoles], _loop, _log);
+        var screens = new FramebufferKind(_ports.Ports, _options.DomainId, _loop, screen);
+        _pvDevices = new XenBus(_ports.Ports, _options.DomainId, _ports.OwnDomain, [disks, new KeyboardKind(_ports.Ports, _options.DomainId, input), screens, consoles], _loop, _log);
         return _pvDevices;
     }
 

@@ -18,7 +18,7 @@ public sealed class ProcessTests : IDisposable
     [InlineData("-nonsense", "-nonsense")]
     [InlineData("-xen-domid 1 -drive file=/missing/disk.img,if=ide,index=0", "/missing/disk.img")]
     [InlineData("-xen-domid 1 -drive file=/,if=ide,index=0", "directory")]
-    [InlineData("-xen-domid 1 -device VGA", "VGA")]
+    [InlineData("-xen-domid 1 -device qxl-vga", "qxl-vga")]
     [InlineData("-xen-domid 1 -kernel /missing/kernel", "/missing/kernel")]
     [InlineData("-xen-domid 1 -serial file:/missing/log", "/missing/log")]
     [InlineData("-xen-domid 1 -mon chardev=nobody,mode=control", "nobody")]

@@ -74,6 +74,9 @@ public sealed class XenVideoMemory : VideoMemory, IDisposable
 
     public override bool IsSavedWithRam => true;
 
+    /// <summary>How often Xen was asked what the guest wrote, and how often it could not tell.</summary>
+    public (ulong Asked, ulong Unknown) Looks { get; private set; }
+
     /// <summary>Where the guest has its pages now.</summary>
     public ulong Place => _place;
 
@@ -139,7 +142,9 @@ public sealed class XenVideoMemory : VideoMemory, IDisposable
         if (range.Item2 == 0) return true;
         var isNew = range != _tracked;
         _tracked = range;
-        return _host.TrackDirty(range.Item1, range.Item2, MemoryMarshal.AsBytes(pages)) && !isNew;
+        var isKnown = _host.TrackDirty(range.Item1, range.Item2, MemoryMarshal.AsBytes(pages));
+        Looks = (Looks.Asked + 1, Looks.Unknown + (isKnown ? 0u : 1));
+        return isKnown && !isNew;
     }
 
     protected override void TrackingChanged(bool on)

@@ -21,6 +21,8 @@ using XenDM.Monitor;
 using XenDM.Monitor.Gdb;
 using XenDM.PvBackends.Block;
 using XenDM.PvBackends.Console;
+using XenDM.PvBackends.Display;
+using XenDM.PvBackends.Input;
 using XenDM.PvBackends.Net;
 using XenDM.PvBackends.XenBus;
 
@@ -116,7 +118,7 @@ internal sealed class EmbeddedHost : IDisposable
         {
             var ports = _ports = xen.CreatePorts(_loop);
             var images = new PvImages(_drives, _loop, options.Icount);
-            IPvKind[] kinds = [new BlockKind(new BlockHost(ports, xen.DomainId, images, _loop, _machine)), new NetKind("vif", ports, xen.DomainId, new EmbeddedNets(options.Nets, _netdevs, _loop), _loop), new ConsoleKind(ports, xen.DomainId, new PvLines(_chardevs), _loop)];
+            IPvKind[] kinds = [new BlockKind(new BlockHost(ports, xen.DomainId, images, _loop, _machine)), new NetKind("vif", ports, xen.DomainId, new EmbeddedNets(options.Nets, _netdevs, _loop), _loop), new ConsoleKind(ports, xen.DomainId, new PvLines(_chardevs), _loop), new FramebufferKind(ports, xen.DomainId, _loop, _machine.Screen), new KeyboardKind(ports, xen.DomainId, _machine.Input)];
             _machine.PvDevices = new XenBus(ports, xen.DomainId, 0, kinds, _loop, log);
         }
 
@@ -202,6 +204,7 @@ internal sealed class EmbeddedHost : IDisposable
             if (_options.Nets[n].IsPv) devices.Add(PvDeviceNodes.Nic(n, _options.Nets[n].Mac.ToString()));
         for (var n = 0; n < _options.MoreConsoles.Count; n++)
             if (_options.MoreConsoles[n] != "none") devices.Add(PvDeviceNodes.Console(n + 1, $"chardev:{ConsoleLabel(n + 1)}"));
+        if (_options.PvDisplay) devices.AddRange(PvDeviceNodes.Framebuffer(), PvDeviceNodes.Keyboard());
         return devices;
     }
 

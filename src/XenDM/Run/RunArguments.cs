@@ -39,6 +39,7 @@ internal static class RunArguments
     private static readonly Option<string[]> s_object = new("--object");
     private static readonly Option<string?> s_vga = new("--vga");
     private static readonly Option<string[]> s_console = new("--console");
+    private static readonly Option<bool> s_pvDisplay = Flag("--pv-display");
     private static readonly Option<bool> s_noXen = Flag("--no-xen");
     private static readonly Option<bool> s_noReboot = Flag("--no-reboot");
     private static readonly Option<string?> s_monitor = new("--monitor");
@@ -57,7 +58,7 @@ internal static class RunArguments
     private static readonly Command s_command = new("run")
     {
         s_memory, s_cpus, s_cpu, s_disk, s_cdrom, s_net, s_kernel, s_initrd, s_append, s_firmware, s_boot, s_serial, s_display, s_vnc, s_keymap, s_object, s_vga, s_noReboot, s_monitor, s_qmp, s_clock, s_seed, s_log, s_trace,
-        s_gdb, s_demo, s_hash, s_noXen, s_console, s_debugExit, s_testDevice, s_help,
+        s_gdb, s_demo, s_hash, s_noXen, s_console, s_pvDisplay, s_debugExit, s_testDevice, s_help,
     };
 
     /// <summary>Every option, for the test that the help text has them all.</summary>
@@ -89,6 +90,7 @@ internal static class RunArguments
         var icount = Clock(parsed.GetValue(s_clock));
         var consoles = Consoles(parsed.GetValue(s_console) ?? []);
         var console = consoles.Count > 0 ? consoles[0] : null;
+        if (IsGiven(parsed, s_pvDisplay) && IsGiven(parsed, s_noXen)) throw new UsageException("--pv-display", "is Xen's, which --no-xen hides");
         if (console is not null && IsGiven(parsed, s_noXen)) throw new UsageException("--console", "is Xen's, which --no-xen hides");
         var options = new RunOptions
         {
@@ -106,6 +108,7 @@ internal static class RunArguments
             BootMenu = menu,
             Serials = Serials(parsed.GetValue(s_serial) ?? [], display != RunDisplay.None || consoles.Contains("stdio")),
             Console = console == "none" ? null : console,
+            PvDisplay = IsGiven(parsed, s_pvDisplay),
             MoreConsoles = consoles.Count > 1 ? consoles[1..] : [],
             Display = display,
             Vnc = parsed.GetValue(s_vnc),

@@ -49,6 +49,7 @@ internal static class RunCommand
           --serial TO             COM1, and when given again COM2 to COM4: stdio [default], pty, null, none (no such
                                   port), file:PATH, pipe:PATH, unix:PATH[,client], tcp:HOST:PORT[,client], /dev/...
           --console TO            the PV console, hvc0 in Linux, and when given again hvc1 to hvc7: as --serial [none]
+          --pv-display            a framebuffer, keyboard and pointer for Xen's drivers, beside those of the PC
           --display none|text     nothing [default], or the text screen in this terminal; Ctrl-A there opens a menu
           --vnc HOST:DISPLAY[,...]
                                   a VNC server at port 5900 + DISPLAY, or unix:PATH, with what QEMU's -vnc takes: to=,

@@ -137,6 +137,9 @@ internal sealed record RunOptions
     /// <summary>PV consoles behind the first, from hvc1 on; <c>none</c> leaves a number out.</summary>
     public IReadOnlyList<string> MoreConsoles { get; init; } = [];
 
+    /// <summary>A PV framebuffer, and a PV keyboard with its pointer.</summary>
+    public bool PvDisplay { get; init; }
+
     /// <summary>The guest finds Xen, with all that its PV drivers ask for.</summary>
     public bool HasXen { get; init; } = true;
 

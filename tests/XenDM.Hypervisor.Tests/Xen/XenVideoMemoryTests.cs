@@ -166,6 +166,7 @@ public sealed class XenVideoMemoryTests : IVideoPages
         Assert.False(memory.TakeDirty(0, Mega, pages));
         _knowsDirty = true;
         Assert.True(memory.TakeDirty(0, Mega, pages));
+        Assert.Equal((3ul, 1ul), memory.Looks);
     }
 
     [Fact]

@@ -54,6 +54,12 @@ public sealed record PvDeviceNodes(string Kind, string BackendKind, int Id, IRea
             [("params", $"{(format == "raw" ? "aio" : format)}:{path}"), ("dev", $"xvd{(char)('a' + number)}"), ("type", "qdisk"), ("mode", readOnly ? "r" : "w"), ("device-type", "disk"), ("removable", "0"), ("bootable", "1"), ("discard-enable", "1")]);
     }
 
+    /// <summary>A framebuffer.</summary>
+    public static PvDeviceNodes Framebuffer() => new("vfb", "vfb", 0, [], []);
+
+    /// <summary>A keyboard with a pointer.</summary>
+    public static PvDeviceNodes Keyboard() => new("vkbd", "vkbd", 0, [], []);
+
     /// <summary>A console behind the first, which the device model serves. libxl writes what concerns the backend into the front end's folder.</summary>
     /// <param name="number">1 on.</param>
     /// <param name="output">The line, e.g. <c>chardev:ID</c>.</param>
