@@ -24,6 +24,7 @@ command -v as >/dev/null || want+=(binutils)
 [ -e /usr/share/seabios/bios-256k.bin ] || want+=(seabios)
 command -v gdb >/dev/null || want+=(gdb)
 command -v cpio >/dev/null || want+=(cpio)
+ldconfig -p | grep -q libturbojpeg.so.0 || want+=(libturbojpeg0)
 command -v cc >/dev/null || want+=(gcc libc6-dev)
 if [ ${#want[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

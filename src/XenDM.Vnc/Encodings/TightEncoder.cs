@@ -162,7 +162,7 @@ public sealed class TightEncoder : RfbEncoder
     /// <summary>Photographs, films, smooth shades.</summary>
     private int EncodeNatural(Frame frame, PictureArea part, ClientFormat format, IBufferWriter<byte> output)
     {
-        if (_settings.Jpeg is { } jpeg && format.IsTrueColour && format.BitsPerPixel > 8)
+        if (format.IsTrueColour && format.BitsPerPixel > 8 && _settings.Jpeg is { } jpeg)
         {
             var pixels = frame.Pixels[((part.Y * frame.Width) + part.X)..];
             var data = jpeg.Encode(pixels, frame.Width, part.Width, part.Height, _settings.Quality!.Value, _settings.Subsampling);

@@ -369,8 +369,8 @@ internal sealed class RfbDecoder(ClientFormat format, int width, int height)
             return data;
         }
 
-        /// <summary>All that was fed has been used, but perhaps for the empty block of the flush, which holds nothing to wait for.</summary>
-        public void AtEnd() => Assert.InRange(_pieces.Left, 0, 5);
+        /// <summary>All that was fed has been used, but perhaps for empty blocks of the flush, which hold nothing to wait for.</summary>
+        public void AtEnd() => Assert.InRange(_pieces.Left, 0, 12);
 
         private sealed class Pieces : MemoryStream
         {
