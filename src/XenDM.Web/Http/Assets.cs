@@ -24,7 +24,12 @@ public sealed class Assets
     {
         var assembly = typeof(Assets).Assembly;
         foreach (var name in assembly.GetManifestResourceNames())
-            if (name.StartsWith("wwwroot/", StringComparison.Ordinal)) Add(name["wwwroot/".Length..], Read(assembly.GetManifestResourceStream(name)!));
+        {
+            if (!name.StartsWith("wwwroot/", StringComparison.Ordinal)) continue;
+            using var stream = assembly.GetManifestResourceStream(name)!;
+            Add(name["wwwroot/".Length..], Read(stream));
+        }
+
         AddNoVnc(assembly);
     }
 
@@ -83,11 +88,8 @@ public sealed class Assets
 
     private static byte[] Read(Stream stream)
     {
-        using (stream)
-        {
-            var copy = new MemoryStream();
-            stream.CopyTo(copy);
-            return copy.ToArray();
-        }
+        var copy = new MemoryStream();
+        stream.CopyTo(copy);
+        return copy.ToArray();
     }
 }

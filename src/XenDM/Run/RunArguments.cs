@@ -44,6 +44,7 @@ internal static class RunArguments
     private static readonly Option<bool> s_noReboot = Flag("--no-reboot");
     private static readonly Option<string?> s_monitor = new("--monitor");
     private static readonly Option<string?> s_qmp = new("--qmp");
+    private static readonly Option<string?> s_web = new("--web") { Arity = ArgumentArity.ZeroOrOne };
     private static readonly Option<string?> s_clock = new("--clock");
     private static readonly Option<string?> s_seed = new("--seed");
     private static readonly Option<bool> s_log = Flag("--log");
@@ -58,7 +59,7 @@ internal static class RunArguments
     private static readonly Command s_command = new("run")
     {
         s_memory, s_cpus, s_cpu, s_disk, s_cdrom, s_net, s_kernel, s_initrd, s_append, s_firmware, s_boot, s_serial, s_display, s_vnc, s_keymap, s_object, s_vga, s_noReboot, s_monitor, s_qmp, s_clock, s_seed, s_log, s_trace,
-        s_gdb, s_demo, s_hash, s_noXen, s_console, s_pvDisplay, s_debugExit, s_testDevice, s_help,
+        s_web, s_gdb, s_demo, s_hash, s_noXen, s_console, s_pvDisplay, s_debugExit, s_testDevice, s_help,
     };
 
     /// <summary>Every option, for the test that the help text has them all.</summary>
@@ -119,6 +120,7 @@ internal static class RunArguments
             NoReboot = IsGiven(parsed, s_noReboot),
             Monitor = Monitor(parsed.GetValue(s_monitor)),
             Qmp = parsed.GetValue(s_qmp) is { } qmp ? SocketPath("--qmp", qmp) : null,
+            Web = IsGiven(parsed, s_web) ? parsed.GetValue(s_web) ?? "" : null,
             Icount = icount,
             Seed = Seed(parsed.GetValue(s_seed), icount),
             Log = IsGiven(parsed, s_log),

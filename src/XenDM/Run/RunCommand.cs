@@ -59,6 +59,8 @@ internal static class RunCommand
           --vga std|none          the display adapter [std]
           --monitor stdio|PATH    the human monitor, here or at a Unix socket
           --qmp PATH              a Unix socket for QMP clients
+          --web [[ADDRESS:]PORT]  the guest in a browser: starts xendm-web, at any free port of this host unless told
+                                  otherwise, and prints the address
           --gdb [PORT|PATH]       wait for a debugger at a TCP port of this host [1234] or a Unix socket
 
         To look into it:
@@ -85,6 +87,13 @@ internal static class RunCommand
 
             if (options.Demo) options = DemoAssets.Complete(options, static text => Console.Error.WriteLine($"xendm: {text}"));
             using var log = new ProcessLog(options.Log);
+            using var web = options.Web is { } listen ? WebViewer.Start(listen) : null;
+            if (web is not null)
+            {
+                options = options with { WebFolder = web.Folder };
+                Console.Error.WriteLine($"xendm: the guest is shown at {web.Address}");
+            }
+
             using var host = new EmbeddedHost(options, log);
             return host.Run();
         }

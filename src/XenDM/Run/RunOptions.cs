@@ -119,6 +119,12 @@ internal sealed record RunOptions
     /// <summary>Path of the Unix socket for QMP clients; null for none.</summary>
     public string? Qmp { get; init; }
 
+    /// <summary>Where the pages of <c>xendm-web</c> are, empty for any free port of this host; null for no such thing.</summary>
+    public string? Web { get; init; }
+
+    /// <summary>The folder for the sockets that <see cref="WebViewer"/> connects to; null without one.</summary>
+    public string? WebFolder { get; init; }
+
     /// <summary>Guest time is a function of the instructions that ran.</summary>
     public bool Icount { get; init; }
 
@@ -187,6 +193,12 @@ internal sealed record RunOptions
         board.Objects.AddRange(Objects);
         board.Serials.AddRange(Serials);
         if (Qmp is not null) AddMonitor(board, "qmp", $"socket,path={OptionList.Escape(Qmp)},server=on,wait=off", "control");
+        if (WebFolder is not null)
+        {
+            AddMonitor(board, "web", $"socket,path={OptionList.Escape(WebViewer.QmpSocket(WebFolder))},server=on,wait=off", "control");
+            board.Vnc ??= $"unix:{OptionList.Escape(WebViewer.VncSocket(WebFolder))}";
+        }
+
         if (Monitor is not null) AddMonitor(board, "monitor", Monitor == "stdio" ? "stdio,signal=off" : $"socket,path={OptionList.Escape(Monitor)},server=on,wait=off", "readline");
         return board;
     }
