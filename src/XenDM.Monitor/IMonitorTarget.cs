@@ -119,6 +119,9 @@ public interface IMonitorTarget
     /// <summary>Takes a net backend away; a NIC at it keeps a cable that ends in the air.</summary>
     void RemoveNetdev(string id) => throw QmpException.NoDevice(id);
 
+    /// <summary>Keyboards and pointers of the guest; null without a guest.</summary>
+    MonitorInput? Input => null;
+
     /// <summary>Null without a VNC server.</summary>
     VncInfo? Vnc => null;
 

@@ -59,6 +59,13 @@ public readonly struct QmpArguments
         return value[0].ValueKind == JsonValueKind.String ? value[0].GetString() : throw Wrong(name + "[0]", "string");
     }
 
+    /// <exception cref="QmpException">Missing, or no array.</exception>
+    internal JsonElement Array(string name)
+    {
+        if (!TryGet(name, out var value)) throw new QmpException($"Parameter '{name}' is missing");
+        return value.ValueKind == JsonValueKind.Array ? value : throw Wrong(name, "array");
+    }
+
     /// <summary>
     /// All arguments as on a command line: a member of an object has its path as key (<c>addr.type</c>), each item of an array its own pair (the text in
     /// <c>str</c>, where that is what an item has), booleans are on and off.

@@ -138,6 +138,7 @@ internal sealed class Host : IDisposable
         StartVnc(machine);
         DropPrivileges(identity);
         _target.Machine = machine;
+        _target.Input = new MonitorInput(machine.Input, _clock);
         machine.Started = () => _store?.Announce("running");
         if (!_options.StartPaused) machine.Continue();
     }
@@ -159,6 +160,9 @@ internal sealed class Host : IDisposable
         var identity = FindUser();
         CheckDomain();
         var machine = new PvMachine();
+
+        // There is no machine here whose stop would stop the clock.
+        _clock.Start();
         _drives = new DriveTable([], _loop, _log);
         machine.PvDevices = ServePvDevices(machine, machine.Input, machine.Screen);
         if (!_options.DomainRestrict) _store = new DeviceModelStore(_options.DomainId);
@@ -167,6 +171,7 @@ internal sealed class Host : IDisposable
         StartVnc(machine);
         DropPrivileges(identity);
         _target.PvMachine = machine;
+        _target.Input = new MonitorInput(machine.Input, _clock);
         machine.Started = () => _store?.Announce("running");
         if (!_options.StartPaused) machine.Continue();
     }

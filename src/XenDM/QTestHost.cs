@@ -143,6 +143,7 @@ internal sealed class QTestHost : IDisposable
         _hypervisor.Reset(ResetKind.Cold);
         PresetCmos(_options.BootOnce is { } once ? BootOrder(once) : order);
         _target.Machine = machine;
+        _target.Input = new MonitorInput(machine.Input, _clock);
         return machine;
     }
 

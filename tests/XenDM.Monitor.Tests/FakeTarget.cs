@@ -35,6 +35,8 @@ internal sealed class FakeTarget : IMonitorTarget
 
     public MachineCounters Counters { get; set; } = new(7, 9, 1, [new("ide0 command", true, 0x1f0, 3, 4)], 42, 1 << 20, 250);
 
+    public MonitorInput? Input { get; set; }
+
     public void Continue()
     {
         Calls.Add("cont");

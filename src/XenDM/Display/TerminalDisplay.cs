@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.IO;
 using System.Text;
 using XenDM.Core.Backends;
+using XenDM.Core.Input;
 using XenDM.Core.Time;
 using XenDM.Devices.Display.Vga;
 using XenDM.Devices.Input;
@@ -43,6 +44,7 @@ internal sealed class TerminalDisplay : ICharFrontend, IKeySink, IDisposable
 
     private readonly ICharBackend _terminal;
     private readonly VgaAdapter _vga;
+    private readonly InputSeat _seat;
     private readonly Ps2Keyboard _keyboard;
     private readonly ITerminalActions _actions;
     private readonly Func<(int Columns, int Rows)> _size;
@@ -63,12 +65,15 @@ internal sealed class TerminalDisplay : ICharFrontend, IKeySink, IDisposable
     private bool _disposed;
 
     /// <param name="terminal">A terminal in raw mode.</param>
+    /// <param name="seat">Where the keys are typed.</param>
+    /// <param name="keyboard">The guest's keyboard as far as it takes keys one by one.</param>
     /// <param name="size">Asks for its size.</param>
     /// <param name="folder">Where pictures of the screen go.</param>
-    public TerminalDisplay(ICharBackend terminal, VgaAdapter vga, Ps2Keyboard keyboard, IVmClock clock, ITerminalActions actions, Func<(int Columns, int Rows)> size, string folder)
+    public TerminalDisplay(ICharBackend terminal, VgaAdapter vga, InputSeat seat, Ps2Keyboard keyboard, IVmClock clock, ITerminalActions actions, Func<(int Columns, int Rows)> size, string folder)
     {
         _terminal = terminal;
         _vga = vga;
+        _seat = seat;
         _keyboard = keyboard;
         _actions = actions;
         _size = size;
@@ -179,7 +184,7 @@ internal sealed class TerminalDisplay : ICharFrontend, IKeySink, IDisposable
         if (_keyWaits >= KeyPatience) _keys.Clear();
         _keyWaits = 0;
         if (!_keys.TryDequeue(out var next)) return;
-        _keyboard.Key(next.Key, next.Down);
+        _seat.Key(next.Key, next.Down);
         if (_keys.Count > 0) _send.ArmAfter(KeyInterval);
     }
 
@@ -275,6 +280,7 @@ internal sealed class TerminalDisplay : ICharFrontend, IKeySink, IDisposable
         _paint.Cancel();
         _escape.Cancel();
         _send.Cancel();
+        _seat.Dispose();
 
         // An escape sequence that is half sent would swallow the beginning of this one.
         Send(AnsiPainter.Leave);

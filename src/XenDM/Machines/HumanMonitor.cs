@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Text;
 using XenDM.Backends.Net;
 using XenDM.CommandLine;
+using XenDM.Core.Input;
 using XenDM.Core.State;
 using XenDM.Monitor;
 using XenDM.PvBackends.Net;
@@ -31,6 +32,10 @@ internal sealed class HumanMonitor
         ["set_link"] = ("NAME on|off -- put the cable of a NIC or net backend in, or pull it out", static (m, o, w) => m.SetLink(o, w)),
         ["hostfwd_add"] = ("[NETDEV] [tcp|udp]:[HOSTADDRESS]:HOSTPORT-[GUESTADDRESS]:GUESTPORT -- lead a port of the host into the guest", static (m, o, w) => m.AddForward(o, w)),
         ["hostfwd_remove"] = ("[NETDEV] [tcp|udp]:[HOSTADDRESS]:HOSTPORT -- end that", static (m, o, w) => m.RemoveForward(o, w)),
+        ["sendkey"] = ("KEY[-KEY...] [MILLISECONDS] -- press keys together, by QEMU's names, and release them; for example sendkey ctrl-alt-f1", static (m, o, w) => m.SendKey(o, w)),
+        ["mouse_move"] = ("X Y [WHEEL] -- move the mouse, and turn its wheel towards the user", static (m, o, w) => m.MoveMouse(o, w)),
+        ["mouse_button"] = ("SUM -- which of its buttons are down: 1 the left, 2 the middle, 4 the right one", static (m, o, w) => m.PressButtons(o, w)),
+        ["mouse_set"] = ("INDEX -- the mouse that movements go to; see info mice", static (m, o, w) => m.ChooseMouse(o, w)),
         ["netdev_del"] = ("ID -- take a net backend away", static (m, o, w) => m._target.RemoveNetdev(w.Length > 1 ? w[1] : "")),
         ["change"] = ("vnc password TEXT -- the password of the VNC server", static (m, o, w) => m.Change(o, w)),
         ["set_password"] = ("vnc TEXT -- the same", static (m, o, w) => m.SetPassword(o, w)),
@@ -47,6 +52,7 @@ internal sealed class HumanMonitor
         ["block"] = ("drives", static (m, o, _) => m.Blocks(o)),
         ["blockstats"] = ("what the drives have moved", static (m, o, _) => m.BlockStats(o)),
         ["vnc"] = ("the VNC server and its clients", static (m, o, _) => m.Vnc(o)),
+        ["mice"] = ("mice and tablets; the one that gets movements has an asterisk", static (m, o, _) => m.Mice(o)),
         ["pci"] = ("PCI functions", static (m, o, _) => m.Pci(o)),
         ["network"] = ("NICs and net backends, and what went over their cables", static (m, o, _) => m.Network(o)),
         ["usernet"] = ("connections through user-mode NAT", static (m, o, _) => m.Connections(o)),
@@ -168,6 +174,55 @@ internal sealed class HumanMonitor
     {
         if (words is [_, "vnc", var when]) QmpVnc.Expire(_target, when);
         else Line(output, "write expire_password vnc now, never, +SECONDS, or seconds since 1970");
+    }
+
+    private MonitorInput Input => _target.Input ?? throw new QmpException("there is no guest to type to");
+
+    private void SendKey(StringBuilder output, string[] words)
+    {
+        var keys = new List<ushort>();
+        var hold = MonitorInput.DefaultHold;
+        if (words.Length is not (2 or 3) || (words.Length == 3 && (!int.TryParse(words[2], out hold) || hold < 0))) Line(output, "write sendkey KEY[-KEY...] [MILLISECONDS]");
+        else if (KeyNames.TryParse(words[1], keys) is { } wrong) Line(output, $"invalid parameter: {wrong}");
+        else Input.Send(keys, hold);
+    }
+
+    private void MoveMouse(StringBuilder output, string[] words)
+    {
+        var wheel = 0;
+        if (words.Length is not (3 or 4) || !int.TryParse(words[1], out var x) || !int.TryParse(words[2], out var y) || (words.Length == 4 && !int.TryParse(words[3], out wheel)))
+            Line(output, "write mouse_move X Y [WHEEL]");
+        else Input.MoveBy(x, y, wheel, 0);
+    }
+
+    private void PressButtons(StringBuilder output, string[] words)
+    {
+        if (words.Length != 2 || !int.TryParse(words[1], out var sum) || sum is < 0 or > 7)
+        {
+            Line(output, "write mouse_button SUM, from 0 to 7");
+            return;
+        }
+
+        // Here the second one is the middle, elsewhere it is the third.
+        Input.Press(((sum & 1) != 0 ? PointerButtons.Left : 0) | ((sum & 2) != 0 ? PointerButtons.Middle : 0) | ((sum & 4) != 0 ? PointerButtons.Right : 0));
+    }
+
+    private void ChooseMouse(StringBuilder output, string[] words)
+    {
+        if (words.Length == 2 && int.TryParse(words[1], out var index)) Input.Choose(index);
+        else Line(output, "write mouse_set INDEX");
+    }
+
+    private void Mice(StringBuilder output)
+    {
+        if (_target.Input is not { Pointers.Count: > 0 } input)
+        {
+            Line(output, "No mouse devices connected");
+            return;
+        }
+
+        for (var n = 0; n < input.Pointers.Count; n++)
+            Line(output, $"{(input.Pointers[n] == input.Pointer ? '*' : ' ')} Mouse #{n}: {input.Pointers[n].Name}{(input.Pointers[n].IsAbsolute ? " (absolute)" : "")}");
     }
 
     private void Network(StringBuilder output)

@@ -38,6 +38,8 @@ internal sealed class MonitorTarget : IMonitorTarget, IMachineObserver
     /// <summary>A PV or PVH guest, of which there is no machine here.</summary>
     public PvMachine? PvMachine { get; set; }
 
+    public MonitorInput? Input { get; set; }
+
     /// <summary>Null for none.</summary>
     public GuestVnc? VncServer { get; set; }
 

@@ -122,7 +122,7 @@ internal sealed class EmbeddedHost : IDisposable
             _machine.PvDevices = new XenBus(ports, xen.DomainId, 0, kinds, _loop, log);
         }
 
-        var target = new MonitorTarget(board, _chardevs, _loop, _ => Quit(0)) { Machine = _machine };
+        var target = new MonitorTarget(board, _chardevs, _loop, _ => Quit(0)) { Machine = _machine, Input = new MonitorInput(_machine.Input, _clock) };
         _machine.Observers.Add(target);
         if (GuestVnc.Start(VncSpec.FromOptions(board), _machine, _loop, log, () => target.Events) is { } vnc)
         {

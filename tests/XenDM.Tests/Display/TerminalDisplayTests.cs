@@ -16,7 +16,7 @@ public sealed class TerminalDisplayTests : ITerminalActions, IDisposable
     private readonly TerminalDisplay _display;
     private (int Columns, int Rows) _size = (80, 25);
 
-    public TerminalDisplayTests() => _display = new TerminalDisplay(_terminal, _board.Vga, _board.Keyboard.Keyboard, _board.Board.Clock, this, () => _size, _folder);
+    public TerminalDisplayTests() => _display = new TerminalDisplay(_terminal, _board.Vga, _board.Input.Open(), _board.Keyboard.Keyboard, _board.Board.Clock, this, () => _size, _folder);
 
     public void Dispose()
     {

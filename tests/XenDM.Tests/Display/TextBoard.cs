@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Text;
 using XenDM.Core.Backends;
 using XenDM.Core.Memory;
+using XenDM.Core.Input;
 using XenDM.Core.State;
 using XenDM.Devices.Display.Vga;
 using XenDM.Devices.Input;
@@ -19,6 +20,7 @@ internal sealed class TextBoard : TestBoardHolder
         Board.Pci.Add(Vga, 2);
         Keyboard = new I8042(Board.IsaLine(1), Board.IsaLine(12), Board.Clock, Board);
         Keyboard.MapPorts(Board.Ports);
+        Input.Add(Keyboard.Keyboard);
         Vga.Reset(ResetKind.Cold);
         Board.Out8(0x3c2, 0x67);
         Indexed(0x3c4, [3, 0, 3, 0, 2]);
@@ -41,6 +43,8 @@ internal sealed class TextBoard : TestBoardHolder
     public StdVga Vga { get; }
 
     public I8042 Keyboard { get; }
+
+    public InputHub Input { get; } = new();
 
     public void Dac(int index, uint colour)
     {
