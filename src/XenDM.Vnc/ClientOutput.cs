@@ -54,10 +54,14 @@ internal sealed class ClientOutput : IDisposable
     private bool _isAbsolute = true, _isModeSent;
     private int _width, _height;
 
+    // What the client will be told to move before it gets the damage.
+    private ScrollMove? _move;
+
     // The sending task's own.
     private readonly List<PictureArea> _areas = [], _parts = [];
     private ClientFormat _format = ClientFormat.Native;
     private Features _features;
+    private ScrollMove? _nextMove;
     private int _next;
 
     /// <param name="stream">Stays open.</param>
@@ -113,6 +117,9 @@ internal sealed class ClientOutput : IDisposable
     /// <summary>The client draws the pointer itself.</summary>
     public bool TakesCursor { get; private set; }
 
+    /// <summary>The client can move parts of its picture itself.</summary>
+    public bool TakesMoves { get; private set; }
+
     /// <summary>The client was told that the pointer takes movements.</summary>
     public bool TakesMotion { get; private set; }
 
@@ -130,7 +137,7 @@ internal sealed class ClientOutput : IDisposable
     {
         get
         {
-            lock (_lock) return _isForced || !_damage.IsEmpty;
+            lock (_lock) return _isForced || _move is not null || !_damage.IsEmpty;
         }
     }
 
@@ -260,16 +267,41 @@ internal sealed class ClientOutput : IDisposable
         {
             if (picture.IsResized)
             {
+                _move = null;
                 _damage.Resize(picture.Frame.Width, picture.Frame.Height);
                 _damage.AddAll();
             }
-            else _damage.Add(picture.Fresh);
+            else if (picture.Move is { } move && TakesMoves && HasAll(picture.Frame))
+            {
+                _move = move;
+                _damage.Add(picture.AfterMove);
+            }
+            else
+            {
+                GiveUpMove();
+                _damage.Add(picture.Fresh);
+            }
+
             isNew = _cursor != picture.Cursor;
             _cursor = picture.Cursor;
         }
 
         SetLeds(picture.Leds);
         if (isNew) _wake.Set();
+    }
+
+    /// <summary>The client has the picture as it was before the last update, and waits for all of it. Behind the lock.</summary>
+    private bool HasAll(Frame frame) => !_isBusy && !_isForced && _move is null && _damage.IsEmpty && (_isAsked || _isContinuous) && IsAllWanted(frame);
+
+    private bool IsAllWanted(Frame frame) => (_width, _height) == (frame.Width, frame.Height)
+        && Union(_isAsked ? _wanted : default, _isContinuous ? _continuousArea : default) == new PictureArea(0, 0, _width, _height);
+
+    /// <summary>What was to be moved is sent instead. Behind the lock.</summary>
+    private void GiveUpMove()
+    {
+        if (_move is not { Area: var area }) return;
+        _damage.Add(area.X, area.Y, area.Width, area.Height);
+        _move = null;
     }
 
     /// <summary>Lets the next update go out.</summary>
@@ -345,6 +377,8 @@ internal sealed class ClientOutput : IDisposable
             var frame = _picture.Frame;
             _areas.Clear();
             _next = 0;
+            if (_isForced || !IsAllWanted(frame)) GiveUpMove();
+            (_nextMove, _move) = (_move, null);
             if ((frame.Width, frame.Height) != (_width, _height) && (_features & (Features.Size | Features.ExtendedSize)) != 0)
             {
                 (_width, _height) = (frame.Width, frame.Height);
@@ -378,7 +412,7 @@ internal sealed class ClientOutput : IDisposable
                 if (inside != part) KeepRest(part, inside);
             }
 
-            if (_areas.Count > 0) _isAsked = false;
+            if (_areas.Count > 0 || _nextMove is not null) _isAsked = false;
         }
     }
 
@@ -403,12 +437,19 @@ internal sealed class ClientOutput : IDisposable
     private bool Encode()
     {
         var frame = _picture.Frame;
-        if (_next == _areas.Count) return true;
+        if (_next == _areas.Count && _nextMove is null) return true;
         var count = _pipe.GetMemory(4)[..4];
         count.Span[0] = Rfb.FramebufferUpdate;
         count.Span[1] = 0;
         _pipe.Advance(4);
         var (rectangles, pixels) = (0, 0L);
+        if (_nextMove is { } move)
+        {
+            ScrollFinder.Write(move, _pipe);
+            _nextMove = null;
+            rectangles++;
+        }
+
         while (_next < _areas.Count && pixels < MaxPixels && rectangles < MaxRectangles)
         {
             // The picture may have become another one between two messages; it is all damage then.
@@ -555,6 +596,7 @@ internal sealed class ClientOutput : IDisposable
         if ((isNew & Features.MotionChange) != 0) _isModeSent = false;
         if ((_features & Features.MotionChange) == 0) TakesMotion = false;
         TakesCursor = (_features & (Features.Cursor | Features.AlphaCursor)) != 0;
+        TakesMoves = _encoders.HasCopyRect;
     }
 
     private void WriteHeader(int rectangles)

@@ -1,10 +1,10 @@
 using System;
-using System.Collections.Generic;
 using System.Threading;
 using System.Threading.Tasks;
 using XenDM.Core.Backends;
 using XenDM.Core.Display;
 using XenDM.Core.Input;
+using XenDM.Vnc.Encodings;
 using XenDM.Vnc.Transport;
 using PictureArea = XenDM.Core.Display.PictureArea;
 
@@ -23,7 +23,7 @@ internal sealed class SharedPicture
     private readonly InputHub _input;
     private readonly IEventLoop _loop;
     private readonly Action _changed;
-    private readonly List<PictureArea> _areas = [];
+    private readonly PictureTracker _tracker = new();
 
     // Machine thread only.
     private ScreenViewer? _viewer;
@@ -49,6 +49,15 @@ internal sealed class SharedPicture
 
     /// <summary>What the last update changed; for its caller, until the next one.</summary>
     public Damage Fresh { get; } = new();
+
+    /// <summary>What only moved in the last update; <see cref="AfterMove"/> is then what a client needs besides. Null: nothing, or not looked for.</summary>
+    public ScrollMove? Move => _drawnArea is null ? _tracker.Move : null;
+
+    /// <inheritdoc cref="PictureTracker.AfterMove"/>
+    public Damage AfterMove => _tracker.AfterMove;
+
+    /// <summary>A client can be told that something moved.</summary>
+    public bool FindsMoves { get; set; }
 
     /// <summary>The last update changed the size.</summary>
     public bool IsResized { get; private set; }
@@ -109,10 +118,9 @@ internal sealed class SharedPicture
                 _drawnArea = null;
             }
 
-            _areas.Clear();
-            _viewer.Damage.AddTo(_areas);
-            foreach (var area in _areas) Frame.Copy(from, area);
-            Fresh.Add(_viewer.Damage);
+            // A pointer in the frame would move with what it covers.
+            _tracker.Update(Frame, from, _viewer.Damage, Fresh, FindsMoves && !IsResized && _drawnArea is null);
+            if (IsResized) Fresh.AddAll();
             _viewer.Damage.Clear();
             PlaceCursor(from);
         }

@@ -116,9 +116,14 @@ internal sealed class UpdatePacer
         try
         {
             // One who cannot draw the pointer is enough to have it in the picture for all.
-            var takeCursor = true;
-            foreach (var client in clients) takeCursor &= client.Output.TakesCursor;
-            _picture.DrawsCursor = !takeCursor;
+            var (takeCursor, takeMoves) = (true, false);
+            foreach (var client in clients)
+            {
+                takeCursor &= client.Output.TakesCursor;
+                takeMoves |= client.Output.TakesMoves;
+            }
+
+            (_picture.DrawsCursor, _picture.FindsMoves) = (!takeCursor, takeMoves);
             await _picture.UpdateAsync(_stop);
             foreach (var client in clients) client.Output.Take(_picture);
         }

@@ -21,7 +21,7 @@ internal sealed class HostJpeg : IJpegEncoder
         }
         catch (Exception e) when (e is DllNotFoundException or EntryPointNotFoundException or InvalidOperationException)
         {
-            if (Interlocked.Exchange(ref s_isMissingTold, 1) == 0) warn("vnc: no JPEG, for libturbojpeg.so.0 cannot be used (package libturbojpeg0)");
+            if (Interlocked.Exchange(ref s_isMissingTold, 1) == 0) warn("no JPEG, for libturbojpeg.so.0 cannot be used (package libturbojpeg0)");
             return null;
         }
     }

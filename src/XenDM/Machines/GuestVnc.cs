@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using XenDM.CommandLine;
 using XenDM.Core.Backends;
 using XenDM.Core.Tracing;
+using XenDM.Display;
 using XenDM.Monitor;
 using XenDM.Vnc;
 
@@ -25,6 +26,7 @@ internal sealed class GuestVnc : IDisposable
         VncServer? server = null;
         try
         {
+            options = options with { Jpeg = () => HostJpeg.Open(text => loop.Post(() => log.Warn("vnc", text))) };
             server = new VncServer(options, guest.Screen, guest.Input, loop, log, FindKey);
             var vnc = new GuestVnc(server);
             server.Connected = client => vnc.Tell(events(), "VNC_CONNECTED", client);
