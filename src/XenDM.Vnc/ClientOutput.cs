@@ -666,7 +666,9 @@ internal sealed class ClientOutput : IDisposable
         var row = (shape.Width + 7) / 8;
         var pixels = shape.Pixels.Length * _format.BytesPerPixel;
         var all = _pipe.GetSpan(Math.Max(1, pixels + (row * shape.Height)))[..(pixels + (row * shape.Height))];
-        _format.Convert(shape.Pixels.Span, all);
+        var colours = shape.Pixels.ToArray();
+        foreach (ref var pixel in colours.AsSpan()) pixel &= 0xff_ffff;
+        _format.Convert(colours, all);
         var mask = all[pixels..];
         mask.Clear();
         for (var i = 0; i < shape.Pixels.Length; i++)

@@ -23,6 +23,7 @@ internal sealed class UpdatePacer
     private long _lastLook;
     private bool _isOpen;
     private int _isRunning;
+    private TaskCompletionSource? _asked;
     private volatile bool _isChanged, _isTyped;
 
     public UpdatePacer(SharedPicture picture, TimeProvider time, Func<IReadOnlyList<VncClient>> clients, CancellationToken stop)
@@ -35,6 +36,15 @@ internal sealed class UpdatePacer
 
     /// <summary>Between two looks while things change.</summary>
     public static TimeSpan Fast { get; } = TimeSpan.FromMilliseconds(30);
+
+    /// <summary>Looks once, for one who is about to become a client and must be told a size.</summary>
+    public async Task LookOnceAsync(CancellationToken stop)
+    {
+        var mine = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var look = Interlocked.CompareExchange(ref _asked, mine, null) ?? mine;
+        Wake();
+        await look.Task.WaitAsync(stop);
+    }
 
     /// <summary>Clients came, went, or wait for news.</summary>
     public void Wake()
@@ -89,6 +99,7 @@ internal sealed class UpdatePacer
     /// <returns>How long to wait before the next look; forever when only a signal can make one needed.</returns>
     private TimeSpan NextLook()
     {
+        if (Volatile.Read(ref _asked) is not null) return TimeSpan.Zero;
         var (isHungry, hasNews) = (false, false);
         foreach (var client in _clients())
         {
@@ -108,6 +119,7 @@ internal sealed class UpdatePacer
     private async Task LookAsync()
     {
         var clients = _clients();
+        var asked = Interlocked.Exchange(ref _asked, null);
         _lastLook = _time.GetTimestamp();
         _isOpen = true;
         _isChanged = false;
@@ -131,6 +143,8 @@ internal sealed class UpdatePacer
         {
             _picture.Gate.ExitWrite();
         }
+
+        asked?.SetResult();
 
         var slower = _period + (_period / 4);
         _period = !_picture.Fresh.IsEmpty ? Fast : slower < s_slow ? slower : s_slow;

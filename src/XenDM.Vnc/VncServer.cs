@@ -201,6 +201,7 @@ public sealed class VncServer : IDisposable
     {
         var output = new ClientOutput(agreed.Stream, _picture, _options, _pacer.Wake);
         var client = new VncClient(info, agreed.Reader, agreed.IsShared, output, MakeInput, _findKey, _stop.Token) { Typed = _pacer.Typed };
+        await _pacer.LookOnceAsync(_stop.Token);
         await _picture.Gate.EnterReadAsync();
         try
         {
