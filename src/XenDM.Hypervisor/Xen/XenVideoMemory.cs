@@ -101,14 +101,14 @@ public sealed class XenVideoMemory : VideoMemory, IDisposable
     {
         var place = visible && IsFree(address) ? address : _home;
         if (_isComing) _place = place;
-        else if (place != _place && _host.Relocate(_place >> PageShift, place >> PageShift, _pages))
-        {
-            // Xen keeps track by guest address. What is mapped here are the pages themselves, which moved along.
-            StopTracking();
-            Pin(false);
-            _place = place;
-            Pin(true);
-        }
+        if (place == _place) return;
+
+        // Xen keeps track by guest address. What is mapped here are the pages themselves, which move along.
+        StopTracking();
+        if (!_host.Relocate(_place >> PageShift, place >> PageShift, _pages)) return;
+        Pin(false);
+        _place = place;
+        Pin(true);
     }
 
     /// <summary>The adapter's saved state was restored: the pages are where it shows them.</summary>

@@ -14,7 +14,7 @@ one() {
   export SCENARIO=$1 CPU=$2 CPU2=$3 OUT=/tmp/out/$1
   mkdir -p "$OUT"
   LIMIT=400
-  case $1 in *figures) LIMIT=900 ;; n1) LIMIT=600 ;; esac
+  case $1 in *figures) LIMIT=900 ;; n1|v?) LIMIT=600 ;; esac
   [ -z "$HAND" ] || LIMIT=86400
   read -r from _ </proc/uptime
   timeout -k 10 "$LIMIT" busybox sh -c '. /lab/dom0/lib.sh; . "/lab/scenarios/$SCENARIO.sh"' >"$OUT/output" 2>&1

@@ -2,10 +2,10 @@
   screen.py vnc HOST PORT PASSWORD FILE [SECONDS]   the picture by VNC (raw encoding), as a PPM; with SECONDS also what changes meanwhile
   screen.py type HOST PORT PASSWORD TEXT            types a line
   screen.py dump SOCKET FILE                        the picture by QMP's screendump, as a PPM
-  screen.py same FILE DATA [WIDTH HEIGHT]           the picture is DATA's first bytes (blue, green, red, unused), which has at least as many
-  screen.py colours FILE                            size, and how many colours there are"""
+  screen.py same FILE DATA WIDTH HEIGHT DEPTH       the picture is DATA's first bytes, pixels of 32 or 16 bits; FILE is removed when it is"""
 import ctypes
 import json
+import os
 import socket
 import struct
 import sys
@@ -140,6 +140,15 @@ def colours_of(pixels):
     return out
 
 
+def wide(pixels):
+    """4-byte pixels of 2-byte ones (5, 6 and 5 bits), whose high bits fill up the low ones."""
+    out = bytearray(2 * len(pixels))
+    for n, (p,) in enumerate(struct.iter_unpack("<H", pixels)):
+        red, green, blue = p >> 11, p >> 5 & 63, p & 31
+        out[4 * n:4 * n + 3] = blue << 3 | blue >> 2, green << 2 | green >> 4, red << 3 | red >> 2
+    return out
+
+
 what, arguments = sys.argv[1], sys.argv[2:]
 if what == "vnc":
     client = Client(*arguments[:3])
@@ -164,14 +173,16 @@ elif what == "dump":
             if "error" in message:
                 sys.exit(message["error"]["desc"])
 elif what == "same":
-    width, height, pixels = picture(arguments[0])
-    if len(arguments) > 2 and (width, height) != (int(arguments[2]), int(arguments[3])):
+    size, (width, height, pixels) = tuple(int(n) for n in arguments[2:4]), picture(arguments[0])
+    if (width, height) != size:
         sys.exit(f"the picture is {width} by {height}")
-    wanted = colours_of(open(arguments[1], "rb").read(4 * width * height))
+    depth = int(arguments[4])
+    data = open(arguments[1], "rb").read(width * height * depth // 8)
+    if depth == 16:
+        data = wide(data)
+    wanted = colours_of(data)
     if pixels != wanted:
         wrong = [n for n in range(width * height) if pixels[3 * n:3 * n + 3] != wanted[3 * n:3 * n + 3]]
         first = wrong[0]
         sys.exit(f"{len(wrong)} of {width * height} pixels are wrong, the first at {first % width}, {first // width}: {pixels[3 * first:3 * first + 3].hex()}, not {wanted[3 * first:3 * first + 3].hex()}")
-elif what == "colours":
-    width, height, pixels = picture(arguments[0])
-    print(f"{width}x{height}", len({pixels[n:n + 3] for n in range(0, len(pixels), 3)}))
+    os.remove(arguments[0])

@@ -155,3 +155,14 @@ framebuffer() {
   for v in /sys/class/vtconsole/vtcon*; do ! grep -q 'frame buffer' "$v/name" || echo 0 >"$v/bind"; done
   echo "$(tr , ' ' </sys/class/graphics/fb0/virtual_size) $(cat /sys/class/graphics/fb0/bits_per_pixel)"
 }
+
+# keys: takes note of the keys that are pressed from now on. keys_got: their codes.
+keys() {
+  rm -f /tmp/keys.*
+  for d in /sys/class/input/input*; do
+    case $(cat "$d/name") in *eyboard*) ;; *) continue ;; esac
+    e=$(ls -d "$d"/event*) || return
+    dd if="/dev/input/${e##*/}" of="/tmp/keys.${e##*/}" bs=24 >/dev/null 2>&1 &
+  done
+}
+keys_got() { cat /tmp/keys.* | od -An -v -tu2 -w24 | awk '$9 == 1 && $11 == 1 { print $10 }'; }
