@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using XenDM.Core.Backends;
 using XenDM.Core.State;
 using XenDM.Core.Time;
+using static XenDM.Devices.Network.Ethernet;
 
 namespace XenDM.Devices.Network;
 
@@ -40,11 +41,6 @@ internal sealed class E1000Receive : IStateful
     private const byte ErrorTcpSum = 1 << 5;
     private const byte ErrorIpSum = 1 << 6;
 
-    private const int EthernetHeader = 14;
-    private const int Addresses = 12;
-    private const int TagBytes = 4;
-    private const int FcsBytes = 4;
-    private const int MinFrame = 60;
     private const int MaxFrame = 1518;
     private const int MaxLongFrame = 16384 - FcsBytes;
 
@@ -75,8 +71,6 @@ internal sealed class E1000Receive : IStateful
         _clock = clock;
         _delay = clock.CreateTimer(chip.Id + ".rdtr", DelayOver);
     }
-
-    internal static bool IsBroadcast(ReadOnlySpan<byte> frame) => BinaryPrimitives.ReadUInt32LittleEndian(frame) == uint.MaxValue && frame[4] == 0xff && frame[5] == 0xff;
 
     /// <summary>There may be room again, or nobody listens any more: the backend brings what it keeps.</summary>
     public void Offer()

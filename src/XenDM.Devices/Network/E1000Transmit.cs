@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using XenDM.Core.Backends;
 using XenDM.Core.State;
 using XenDM.Core.Time;
+using static XenDM.Devices.Network.Ethernet;
 
 namespace XenDM.Devices.Network;
 
@@ -36,12 +37,6 @@ internal sealed class E1000Transmit : IStateful
     private const byte ContextIsTcp = 1 << 0;
     private const byte ContextIsIpv4 = 1 << 1;
     private const byte ContextSegments = 1 << 2;
-
-    private const int EthernetHeader = 14;
-    private const int MinFrame = 60;
-    private const int FcsBytes = 4;
-    private const int TagBytes = 4;
-    private const int Addresses = 12;
 
     /// <summary>The packet buffer: the largest packet that is not cut.</summary>
     private const int MaxPacket = 16288;
@@ -432,13 +427,7 @@ internal sealed class E1000Transmit : IStateful
             length = MinFrame;
         }
 
-        if (_hasTag)
-        {
-            buffer.AsSpan(TagBytes, Addresses).CopyTo(buffer);
-            BinaryPrimitives.WriteUInt16BigEndian(buffer.AsSpan(Addresses), (ushort)_chip.VlanType);
-            BinaryPrimitives.WriteUInt16BigEndian(buffer.AsSpan(Addresses + 2), _tag);
-        }
-
+        if (_hasTag) InsertTag(buffer, (ushort)_chip.VlanType, _tag);
         return length;
     }
 
@@ -466,7 +455,7 @@ internal sealed class E1000Transmit : IStateful
             _chip.Count(0x4080);
             _chip.Count(0x40d4);
             _chip.Count(0x40d8 + SizeClass(frames == 1 ? frame.Length + FcsBytes : (int)(total / (uint)frames)));
-            if ((frame[0] & 1) != 0) _chip.Count(E1000Receive.IsBroadcast(frame) ? 0x40f4 : 0x40f0);
+            if ((frame[0] & 1) != 0) _chip.Count(IsBroadcast(frame) ? 0x40f4 : 0x40f0);
         }
     }
 
@@ -515,13 +504,10 @@ internal sealed class E1000Transmit : IStateful
 
     public void State(StateVisitor s)
     {
-        var packet = _length == 0 ? [] : _buffer.AsSpan(0, TagBytes + _length).ToArray();
-        var segmentation = (byte)_frame.Segmentation;
         s.Bytes("context", _context);
         s.Bytes("segment-context", _segmentContext);
         s.Enum("stage", ref _stage);
-        s.Blob("packet", ref packet, TagBytes + MaxBytes);
-        s.I32("length", ref _length, 0, MaxBytes);
+        PacketState(s, _buffer, ref _length, MaxBytes);
         s.Bool("started", ref _isStarted);
         s.Bool("too-long", ref _isTooLong);
         s.Bool("segments", ref _segments);
@@ -534,18 +520,9 @@ internal sealed class E1000Transmit : IStateful
         s.I32("segment", ref _segmentNumber, 0, MaxBytes);
         s.Bool("prepared", ref _isPrepared);
         s.Bool("undone", ref _undone);
-        s.Bool("frame.needs-checksum", ref _frame.NeedsChecksum);
-        s.U16("frame.checksum-start", ref _frame.ChecksumStart);
-        s.U16("frame.checksum-offset", ref _frame.ChecksumOffset);
-        s.U8("frame.segmentation", ref segmentation);
-        s.U16("frame.segment-bytes", ref _frame.SegmentBytes);
-        s.U16("frame.header-bytes", ref _frame.HeaderBytes);
+        FrameState(s, ref _frame);
         s.I64("delay-end", ref _delayEnd);
         s.Timer(_delay);
-        if (!s.IsLoading) return;
-        if (packet.Length != (_length == 0 ? 0 : TagBytes + _length)) s.Fail("packet", $"{packet.Length} bytes for a length of {_length}");
-        packet.CopyTo(_buffer, 0);
-        _frame.Segmentation = (NetSegmentation)segmentation;
     }
 
     /// <summary>A packet that waited for the old backend goes to the new one; a ring that was left half done goes on.</summary>

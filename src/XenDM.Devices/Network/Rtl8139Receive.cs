@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using XenDM.Core.Backends;
 using XenDM.Core.State;
 using XenDM.Core.Time;
+using static XenDM.Devices.Network.Ethernet;
 
 namespace XenDM.Devices.Network;
 
@@ -49,11 +50,6 @@ internal sealed class Rtl8139Receive : IStateful
     /// <summary>A ring without an end bit ends here.</summary>
     private const int RingLength = 64;
 
-    private const int EthernetHeader = 14;
-    private const int Addresses = 12;
-    private const int TagBytes = 4;
-    private const int FcsBytes = 4;
-    private const int MinFrame = 60;
     private const int MaxFrame = 4096 - FcsBytes;
 
     /// <summary>Descriptors have no doorbell, and a driver may need another call: while frames wait they are offered again, later each time; then they are missed.</summary>
@@ -147,7 +143,7 @@ internal sealed class Rtl8139Receive : IStateful
             return (rcr & RcrAll) != 0 ? StatusOk : (ushort)0;
         }
 
-        if (E1000Receive.IsBroadcast(frame)) return (rcr & RcrBroadcast) != 0 ? (ushort)(StatusBroadcast | StatusOk) : (ushort)0;
+        if (IsBroadcast(frame)) return (rcr & RcrBroadcast) != 0 ? (ushort)(StatusBroadcast | StatusOk) : (ushort)0;
         if ((rcr & RcrMulticast) == 0) return 0;
 
         // The upper six bits of the address' CRC.

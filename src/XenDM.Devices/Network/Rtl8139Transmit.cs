@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using XenDM.Core.Backends;
 using XenDM.Core.State;
 using XenDM.Core.Time;
+using static XenDM.Devices.Network.Ethernet;
 
 namespace XenDM.Devices.Network;
 
@@ -40,9 +41,6 @@ internal sealed class Rtl8139Transmit : IStateful
     /// <summary>A ring without an end bit ends here.</summary>
     private const int RingLength = 64;
 
-    private const int EthernetHeader = 14;
-    private const int Addresses = 12;
-    private const int TagBytes = 4;
     private const int MaxIpPacket = 0xffff;
     private const int MaxBytes = EthernetHeader + MaxIpPacket;
     private const int MaxPacket = 8192;
@@ -390,10 +388,7 @@ internal sealed class Rtl8139Transmit : IStateful
     /// <summary>Puts the tag in, in front of which the addresses move. The descriptor has it in the order of the wire.</summary>
     private void Tag(byte[] buffer)
     {
-        if (!HasTag) return;
-        buffer.AsSpan(TagBytes, Addresses).CopyTo(buffer);
-        BinaryPrimitives.WriteUInt16BigEndian(buffer.AsSpan(Addresses), 0x8100);
-        BinaryPrimitives.WriteUInt16LittleEndian(buffer.AsSpan(Addresses + 2), (ushort)_tag);
+        if (HasTag) InsertTag(buffer, 0x8100, BinaryPrimitives.ReverseEndianness((ushort)_tag));
     }
 
     /// <summary>Sends a frame, to the backend or back.</summary>
@@ -449,11 +444,8 @@ internal sealed class Rtl8139Transmit : IStateful
 
     public void State(StateVisitor s)
     {
-        var packet = _length == 0 ? [] : _buffer.AsSpan(0, TagBytes + _length).ToArray();
-        var segmentation = (byte)_frame.Segmentation;
         s.Enum("stage", ref _stage);
-        s.Blob("packet", ref packet, TagBytes + MaxBytes);
-        s.I32("length", ref _length, 0, MaxBytes);
+        PacketState(s, _buffer, ref _length, MaxBytes);
         s.Bool("too-long", ref _isTooLong);
         s.Bool("in-packet", ref _inPacket);
         s.Bool("high", ref _isHigh);
@@ -468,17 +460,8 @@ internal sealed class Rtl8139Transmit : IStateful
         s.Bool("high.polled", ref _highPolled);
         s.Bool("prepared", ref _isPrepared);
         s.Bool("undone", ref _undone);
-        s.Bool("frame.needs-checksum", ref _frame.NeedsChecksum);
-        s.U16("frame.checksum-start", ref _frame.ChecksumStart);
-        s.U16("frame.checksum-offset", ref _frame.ChecksumOffset);
-        s.U8("frame.segmentation", ref segmentation);
-        s.U16("frame.segment-bytes", ref _frame.SegmentBytes);
-        s.U16("frame.header-bytes", ref _frame.HeaderBytes);
+        FrameState(s, ref _frame);
         s.U64("ok", ref _ok);
-        if (!s.IsLoading) return;
-        if (packet.Length != (_length == 0 ? 0 : TagBytes + _length)) s.Fail("packet", $"{packet.Length} bytes for a length of {_length}");
-        packet.CopyTo(_buffer, 0);
-        _frame.Segmentation = (NetSegmentation)segmentation;
     }
 
     /// <summary>A packet that waited for the old backend goes to the new one; a ring that was left half done goes on.</summary>
