@@ -139,4 +139,5 @@ def main():
             print(f"| {what} | " + " | ".join(f"{v:.2f}" if v else "-" for v in values) + " | " + " | ".join(ratios) + " |")
 
 
-main()
+if __name__ == "__main__":
+    main()
