@@ -109,6 +109,15 @@ public sealed class FakeGrants(int guest, int pages) : IGrants
         }
     }
 
+    /// <summary>Rings that were mapped: their first grants, and the guest's ports that hear when they are unmapped.</summary>
+    public List<(uint Reference, uint Port)> Rings { get; } = [];
+
+    public IGrantMapping? TryMapRing(int domain, ReadOnlySpan<uint> references, IEventChannel channel)
+    {
+        lock (_gate) Rings.Add((references[0], channel.RemotePort));
+        return TryMap(domain, references, writable: true);
+    }
+
     public void Copy(int domain, Span<GrantCopy> pieces)
     {
         foreach (ref var piece in pieces) piece.Status = domain == guest ? CopyOne(piece) : BadDomain;

@@ -63,6 +63,13 @@ public interface IGrants
     /// <returns>Null when the guest does not grant all of them so, or no more can be mapped.</returns>
     IGrantMapping? TryMap(int domain, ReadOnlySpan<uint> references, bool writable);
 
+    /// <summary>
+    /// Maps the pages of a ring for writing, as <see cref="TryMap"/> does. Where this process can end without its guest, the guest gets an event when a ring
+    /// of one page is unmapped, however that comes: a front end does not wait for one that a dead backend owes it.
+    /// </summary>
+    /// <param name="channel">Of the same guest, from the <see cref="IEventChannels"/> beside these grants.</param>
+    IGrantMapping? TryMapRing(int domain, ReadOnlySpan<uint> references, IEventChannel channel) => TryMap(domain, references, writable: true);
+
     /// <summary>Copies pieces, each for itself; how it went stands in each.</summary>
     void Copy(int domain, Span<GrantCopy> pieces);
 }

@@ -136,10 +136,9 @@ internal sealed class BlockDevice : IPvDisk
         var references = new uint[1 << (int)(order ?? 0)];
         for (var n = 0; n < references.Length; n++) references[n] = order is null || (order == 0 && own.Read("ring-ref0") is null) ? own.RequireNumber("ring-ref") : own.RequireNumber($"ring-ref{n}");
         var port = own.RequireNumber("event-channel", 1, MaxPort);
-        var pages = _host.Ports.Grants.TryMap(_host.Guest, references, writable: true) ?? throw new PvException($"its ring cannot be mapped: grant {references[0]}{(references.Length > 1 ? $" and {references.Length - 1} more" : "")}");
-        var queue = new BlockQueue(options, pages);
+        var queue = new BlockQueue(options);
         _queues.Add(queue);
-        if (!queue.TryBind(_host.Ports.Events, port)) throw new PvException($"event channel {port} is not offered");
+        queue.Open(_host.Ports, port, references);
     }
 
     /// <summary>On the data plane, which may find errors faster than they are told: the last of each kind is.</summary>

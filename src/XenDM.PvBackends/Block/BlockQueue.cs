@@ -6,6 +6,7 @@ using XenDM.Core.Backends;
 using XenDM.Core.Hypervisor;
 using XenDM.Core.Memory;
 using XenDM.PvBackends.Rings;
+using XenDM.PvBackends.XenBus;
 
 namespace XenDM.PvBackends.Block;
 
@@ -30,8 +31,6 @@ internal sealed class BlockQueue : IDisposable
     private const int PageBytes = 4096;
 
     private readonly BlockQueueOptions _options;
-    private readonly BackRing _ring;
-    private readonly IGrantMapping _pages;
     private readonly PersistentGrants? _persistent;
     private readonly PagePool _pool = new(CopyPages);
     private readonly GrantCopy[] _copies = new GrantCopy[BlockProtocol.IndirectSegments];
@@ -43,6 +42,11 @@ internal sealed class BlockQueue : IDisposable
     private readonly Action _push;
     private readonly ulong _sectors;
     private IEventChannel? _channel;
+    private IGrantMapping? _pages;
+
+    /// <summary>There once <see cref="_isOpen"/> is set.</summary>
+    private BackRing _ring = null!;
+    private volatile bool _isOpen;
     private RingRequest? _held;
     private BlockIo? _open;
     private int _inFlight;
@@ -51,28 +55,26 @@ internal sealed class BlockQueue : IDisposable
     private bool _pushPosted;
     private bool _isStopped;
 
-    /// <param name="pages">The ring; unmapped by <see cref="Dispose"/>.</param>
-    public BlockQueue(BlockQueueOptions options, IGrantMapping pages)
+    public BlockQueue(BlockQueueOptions options)
     {
         _options = options;
-        _pages = pages;
-        _ring = new BackRing(pages, options.Abi.Slot);
         if (options.IsPersistent) _persistent = new PersistentGrants(options.Grants, options.Guest);
         _sectors = (ulong)options.Sectors;
         _work = Work;
         _push = Push;
     }
 
-    /// <summary>Binds the guest's port; from then on the ring is served. Machine thread.</summary>
-    /// <returns>False when the guest offers no such port.</returns>
-    public bool TryBind(IEventChannels events, uint port)
+    /// <summary>Takes the guest's port and the pages of its ring; from then on it is served. Machine thread.</summary>
+    /// <exception cref="PvException">They cannot be taken.</exception>
+    public void Open(XenPorts ports, uint port, ReadOnlySpan<uint> grants)
     {
-        _channel = events.TryBind(_options.Guest, port, _options.Plane, Kick);
-        if (_channel is null) return false;
+        _channel = RingPages.Bind(ports, _options.Guest, port, _options.Plane, Kick);
+        _pages = RingPages.Map(ports, _options.Guest, grants, _channel);
+        _ring = new BackRing(_pages, _options.Abi.Slot);
+        _isOpen = true;
 
-        // The first call came before the channel was here to answer through.
+        // The first call came before the ring was here.
         Kick();
-        return true;
     }
 
     /// <summary>The guest may have put requests into the ring. Any thread.</summary>
@@ -84,6 +86,8 @@ internal sealed class BlockQueue : IDisposable
     /// <summary>Carries out all that the guest has put into its ring; a guest that goes on meanwhile does not keep it forever.</summary>
     public void Settle()
     {
+        if (!_isOpen) return;
+
         // With each turn a barrier at least is done, and what the ring holds came in with the first.
         for (var turn = 0; turn <= 2 * _ring.Count && !_isStopped; turn++)
         {
@@ -110,7 +114,7 @@ internal sealed class BlockQueue : IDisposable
     {
         _channel?.Dispose();
         _persistent?.Dispose();
-        _pages.Dispose();
+        _pages?.Dispose();
     }
 
     /// <summary>The image is done with a request.</summary>
@@ -144,7 +148,7 @@ internal sealed class BlockQueue : IDisposable
     {
         Volatile.Write(ref _kicked, 0);
         Interlocked.MemoryBarrier();
-        if (_isStopped || _channel is null) return;
+        if (_isStopped || !_isOpen) return;
         Span<byte> slot = stackalloc byte[BlockAbi.Bits64.Slot];
         slot = slot[.._options.Abi.Slot];
 
@@ -433,7 +437,7 @@ internal sealed class BlockQueue : IDisposable
 
     private void PushNow()
     {
-        if (_ring.Push()) _channel?.Notify();
+        if (_isOpen && _ring.Push()) _channel?.Notify();
     }
 
     private void Break(string text)

@@ -2,6 +2,7 @@ using System;
 using System.Threading;
 using XenDM.Core.Backends;
 using XenDM.Core.Hypervisor;
+using XenDM.PvBackends.Rings;
 using XenDM.PvBackends.XenBus;
 
 namespace XenDM.PvBackends.Console;
@@ -66,12 +67,16 @@ public sealed class ConsoleDevice : IPvDevice
     {
         var grant = front.RequireNumber("ring-ref");
         var port = front.RequireNumber("port", 1, MaxPort);
-        var page = _ports.Grants.TryMap(_guest, [grant], writable: true) ?? throw new PvException($"its ring cannot be mapped: grant {grant}");
-        _channel = _ports.Events.TryBind(_guest, port, Kick);
-        if (_channel is null)
+        _channel = RingPages.Bind(_ports, _guest, port, Kick);
+        IGrantMapping page;
+        try
         {
-            page.Dispose();
-            throw new PvException($"event channel {port} is not offered");
+            page = RingPages.Map(_ports, _guest, [grant], _channel);
+        }
+        catch (PvException)
+        {
+            Disconnect();
+            throw;
         }
 
         // A front end that goes on with its ring, after this process was changed for another, begins where it stands.

@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Collections.Generic;
 using XenDM.Core.Hypervisor;
 using XenDM.Core.Input;
+using XenDM.PvBackends.Rings;
 using XenDM.PvBackends.XenBus;
 
 namespace XenDM.PvBackends.Input;
@@ -88,14 +89,18 @@ public sealed class KeyboardDevice : IPvDevice, IKeyboard, IPointer
     {
         var grant = front.ReadNumber("page-gref") ?? throw new PvException("page-gref is missing: a driver that names its page by frame number only is not served");
         var port = front.RequireNumber("event-channel", 1, MaxPort);
-        var page = _ports.Grants.TryMap(_guest, [grant], writable: true) ?? throw new PvException($"its page cannot be mapped: grant {grant}");
 
         // The ring the other way has no messages, so there is nothing to do when the guest sends an event.
-        _channel = _ports.Events.TryBind(_guest, port, static () => { });
-        if (_channel is null)
+        _channel = RingPages.Bind(_ports, _guest, port, static () => { });
+        IGrantMapping page;
+        try
         {
-            page.Dispose();
-            throw new PvException($"event channel {port} is not offered");
+            page = RingPages.Map(_ports, _guest, [grant], _channel);
+        }
+        catch (PvException)
+        {
+            Disconnect();
+            throw;
         }
 
         _page = page;

@@ -19,40 +19,38 @@ internal sealed class NetControl : IDisposable
     private const ushort GetHashFlags = 1, SetHashFlags = 2, SetHashKey = 3, GetHashMappingSize = 4, SetHashMappingSize = 5, SetHashMapping = 6, SetHashAlgorithm = 7;
     private const uint Success = 0, NotSupported = 1, InvalidParameter = 2, BufferOverflow = 3;
 
-    private readonly IGrants _grants;
+    private readonly XenPorts _ports;
     private readonly IDataPlane _plane;
     private readonly int _guest;
     private readonly int _queues;
     private readonly NetHasher _hasher;
     private readonly Action<string> _broken;
-    private readonly IGrantMapping _page;
-    private readonly BackRing _ring;
     private readonly PinnedBuffer _buffer = new(NetHasher.MaxMapping * sizeof(uint));
     private readonly Action _work;
     private IEventChannel? _channel;
+    private IGrantMapping? _page;
+    private BackRing? _ring;
     private int _kicked;
     private bool _isStopped;
 
-    /// <param name="page">The ring; unmapped by <see cref="Dispose"/>.</param>
     /// <param name="queues">What a front end may map hashes to.</param>
     /// <param name="broken">The ring makes no sense; called on the data plane.</param>
-    public NetControl(IGrants grants, IDataPlane plane, int guest, int queues, NetHasher hasher, Action<string> broken, IGrantMapping page)
+    public NetControl(XenPorts ports, IDataPlane plane, int guest, int queues, NetHasher hasher, Action<string> broken)
     {
-        (_grants, _plane, _guest, _queues, _hasher, _broken, _page) = (grants, plane, guest, queues, hasher, broken, page);
-        _ring = new BackRing(page, RequestBytes);
+        (_ports, _plane, _guest, _queues, _hasher, _broken) = (ports, plane, guest, queues, hasher, broken);
         _work = Work;
     }
 
-    /// <summary>Binds the guest's port; from then on the ring is served. Machine thread.</summary>
-    /// <returns>False when the guest does not offer it.</returns>
-    public bool TryBind(IEventChannels events, uint port)
+    /// <summary>Takes the guest's port and page; from then on the ring is served. Machine thread.</summary>
+    /// <exception cref="XenBus.PvException">They cannot be taken.</exception>
+    public void Open(uint port, uint grant)
     {
-        _channel = events.TryBind(_guest, port, _plane, Kick);
-        if (_channel is null) return false;
+        _channel = RingPages.Bind(_ports, _guest, port, _plane, Kick);
+        _page = RingPages.Map(_ports, _guest, [grant], _channel);
+        Volatile.Write(ref _ring, new BackRing(_page, RequestBytes));
 
-        // The first call came before the channel was here to answer through.
+        // The first call came before the ring was here.
         Kick();
-        return true;
     }
 
     /// <summary>Takes no more.</summary>
@@ -62,7 +60,7 @@ internal sealed class NetControl : IDisposable
     public void Dispose()
     {
         _channel?.Dispose();
-        _page.Dispose();
+        _page?.Dispose();
     }
 
     /// <summary>The guest may have put something into the ring. Any thread.</summary>
@@ -75,13 +73,13 @@ internal sealed class NetControl : IDisposable
     {
         Volatile.Write(ref _kicked, 0);
         Interlocked.MemoryBarrier();
-        if (_isStopped || _channel is null) return;
+        if (_isStopped || Volatile.Read(ref _ring) is not { } ring) return;
         Span<byte> request = stackalloc byte[RequestBytes], response = stackalloc byte[ResponseBytes];
 
         // A guest that fills the ring as fast as it is emptied is not all there is on this loop.
-        for (var budget = _ring.Count; ; budget--)
+        for (var budget = ring.Count; ; budget--)
         {
-            var waiting = _ring.Waiting;
+            var waiting = ring.Waiting;
             if (waiting < 0)
             {
                 _isStopped = true;
@@ -91,7 +89,7 @@ internal sealed class NetControl : IDisposable
 
             if (waiting == 0)
             {
-                if (!_ring.FinalCheck()) break;
+                if (!ring.FinalCheck()) break;
                 continue;
             }
 
@@ -101,17 +99,17 @@ internal sealed class NetControl : IDisposable
                 break;
             }
 
-            _ring.Take(request);
+            ring.Take(request);
             var type = BinaryPrimitives.ReadUInt16LittleEndian(request[2..]);
             var data = 0u;
             var status = Carry(type, BinaryPrimitives.ReadUInt32LittleEndian(request[4..]), BinaryPrimitives.ReadUInt32LittleEndian(request[8..]), BinaryPrimitives.ReadUInt32LittleEndian(request[12..]), ref data);
             request[..4].CopyTo(response);
             BinaryPrimitives.WriteUInt32LittleEndian(response[4..], status);
             BinaryPrimitives.WriteUInt32LittleEndian(response[8..], data);
-            _ring.Respond(response);
+            ring.Respond(response);
         }
 
-        if (_ring.Push()) _channel.Notify();
+        if (ring.Push()) _channel!.Notify();
     }
 
     /// <summary>Does what a request asks for.</summary>
@@ -161,7 +159,7 @@ internal sealed class NetControl : IDisposable
     {
         if (bytes == 0) return true;
         Span<GrantCopy> copy = [new GrantCopy { Reference = grant, Length = (ushort)bytes, Local = _buffer.Address }];
-        _grants.Copy(_guest, copy);
+        _ports.Grants.Copy(_guest, copy);
         return copy[0].Status == 0;
     }
 }

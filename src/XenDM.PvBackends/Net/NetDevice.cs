@@ -203,8 +203,8 @@ public sealed class NetDevice : IPvDevice, INetFrontend
     private void AddControl(uint reference, StoreFolder nodes, int queues)
     {
         var port = nodes.RequireNumber("event-channel-ctrl", 1, MaxPort);
-        _control = new NetControl(_ports.Grants, _net.Plane, _guest, queues, _hasher, text => Broken?.Invoke(text), Map(reference));
-        if (!_control.TryBind(_ports.Events, port)) throw new PvException($"event channel {port} is not offered");
+        _control = new NetControl(_ports, _net.Plane, _guest, queues, _hasher, text => Broken?.Invoke(text));
+        _control.Open(port, reference);
     }
 
     private void AddQueue(NetQueueOptions options, StoreFolder nodes)
@@ -212,23 +212,8 @@ public sealed class NetDevice : IPvDevice, INetFrontend
         var split = nodes.Read("event-channel") is null;
         var txPort = nodes.RequireNumber(split ? "event-channel-tx" : "event-channel", 1, MaxPort);
         var rxPort = split ? nodes.RequireNumber("event-channel-rx", 1, MaxPort) : txPort;
-        var tx = Map(nodes.RequireNumber("tx-ring-ref"));
-        IGrantMapping rx;
-        try
-        {
-            rx = Map(nodes.RequireNumber("rx-ring-ref"));
-        }
-        catch (PvException)
-        {
-            tx.Dispose();
-            throw;
-        }
-
-        var queue = new NetQueue(options, tx, rx);
+        var queue = new NetQueue(options);
         _queues.Add(queue);
-        if (!queue.TryBind(_ports.Events, txPort, rxPort)) throw new PvException($"event channels {txPort} and {rxPort} are not offered");
+        queue.Open(_ports, txPort, rxPort, nodes.RequireNumber("tx-ring-ref"), nodes.RequireNumber("rx-ring-ref"));
     }
-
-    private IGrantMapping Map(uint reference) =>
-        _ports.Grants.TryMap(_guest, [reference], writable: true) ?? throw new PvException($"its ring cannot be mapped: grant {reference}");
 }

@@ -5,6 +5,7 @@ using XenDM.Core.Backends;
 using XenDM.Core.Hypervisor;
 using XenDM.Core.Memory;
 using XenDM.PvBackends.Rings;
+using XenDM.PvBackends.XenBus;
 
 namespace XenDM.PvBackends.Net;
 
@@ -43,10 +44,6 @@ public sealed class NetCounters
 internal sealed class NetQueue : IDisposable
 {
     private readonly NetQueueOptions _options;
-    private readonly BackRing _tx;
-    private readonly BackRing _rx;
-    private readonly IGrantMapping _txPages;
-    private readonly IGrantMapping _rxPages;
     private readonly PinnedBuffer _txFrame = new(NetProtocol.MaxSent);
     private readonly PinnedBuffer _rxFrame = new(NetProtocol.MaxReceived);
     private readonly GrantCopy[] _copies = new GrantCopy[NetProtocol.MaxPieces];
@@ -56,6 +53,13 @@ internal sealed class NetQueue : IDisposable
     private readonly Action _push;
     private IEventChannel? _txChannel;
     private IEventChannel? _rxChannel;
+    private IGrantMapping? _txPages;
+    private IGrantMapping? _rxPages;
+
+    /// <summary>There once <see cref="_isOpen"/> is set.</summary>
+    private BackRing _tx = null!;
+    private BackRing _rx = null!;
+    private volatile bool _isOpen;
     private NetFrame _heldFrame;
     private int _heldBytes;
     private int _kicked;
@@ -64,15 +68,9 @@ internal sealed class NetQueue : IDisposable
     private int _needed;
     private bool _isStopped;
 
-    /// <param name="tx">Ring of one page; unmapped by <see cref="Dispose"/>.</param>
-    /// <param name="rx">Likewise.</param>
-    public NetQueue(NetQueueOptions options, IGrantMapping tx, IGrantMapping rx)
+    public NetQueue(NetQueueOptions options)
     {
         _options = options;
-        _txPages = tx;
-        _rxPages = rx;
-        _tx = new BackRing(tx, NetProtocol.TxSlot);
-        _rx = new BackRing(rx, NetProtocol.RxSlot);
         _backlog = options.IsAlone ? null : new FrameBacklog();
         _work = Work;
         _push = Push;
@@ -108,17 +106,20 @@ internal sealed class NetQueue : IDisposable
         public bool IsWrong;
     }
 
-    /// <summary>Binds the guest's ports, which may be one; from then on the rings are served. Machine thread.</summary>
-    /// <returns>False when the guest does not offer them.</returns>
-    public bool TryBind(IEventChannels events, uint txPort, uint rxPort)
+    /// <summary>Takes the guest's ports, which may be one, and pages, one for each ring; from then on they are served. Machine thread.</summary>
+    /// <exception cref="PvException">They cannot be taken.</exception>
+    public void Open(XenPorts ports, uint txPort, uint rxPort, uint txGrant, uint rxGrant)
     {
-        _txChannel = events.TryBind(_options.Guest, txPort, _options.Plane, Kick);
-        _rxChannel = txPort == rxPort ? _txChannel : events.TryBind(_options.Guest, rxPort, _options.Plane, Kick);
-        if (_txChannel is null || _rxChannel is null) return false;
+        _txChannel = RingPages.Bind(ports, _options.Guest, txPort, _options.Plane, Kick);
+        _rxChannel = txPort == rxPort ? _txChannel : RingPages.Bind(ports, _options.Guest, rxPort, _options.Plane, Kick);
+        _txPages = RingPages.Map(ports, _options.Guest, [txGrant], _txChannel);
+        _rxPages = RingPages.Map(ports, _options.Guest, [rxGrant], _rxChannel);
+        _tx = new BackRing(_txPages, NetProtocol.TxSlot);
+        _rx = new BackRing(_rxPages, NetProtocol.RxSlot);
+        _isOpen = true;
 
-        // The first calls came before the channels were here to answer through.
+        // The first calls came before the rings were here.
         Kick();
-        return true;
     }
 
     /// <summary>The guest may have put something into a ring. Any thread.</summary>
@@ -135,8 +136,8 @@ internal sealed class NetQueue : IDisposable
     {
         _txChannel?.Dispose();
         if (!ReferenceEquals(_txChannel, _rxChannel)) _rxChannel?.Dispose();
-        _txPages.Dispose();
-        _rxPages.Dispose();
+        _txPages?.Dispose();
+        _rxPages?.Dispose();
     }
 
     /// <summary>Brings a frame for the guest.</summary>
@@ -280,7 +281,7 @@ internal sealed class NetQueue : IDisposable
     {
         Volatile.Write(ref _kicked, 0);
         Interlocked.MemoryBarrier();
-        if (_isStopped || _txChannel is null || _rxChannel is null) return;
+        if (_isStopped || !_isOpen) return;
         if (_isStarved && IsFed(_rx.Waiting))
         {
             _isStarved = false;
@@ -501,7 +502,7 @@ internal sealed class NetQueue : IDisposable
 
     private void PushNow()
     {
-        if (_isStopped) return;
+        if (_isStopped || !_isOpen) return;
         var (tx, rx) = (_tx.Push(), _rx.Push());
         if (tx || (rx && ReferenceEquals(_txChannel, _rxChannel))) _txChannel?.Notify();
         if (rx && !ReferenceEquals(_txChannel, _rxChannel)) _rxChannel?.Notify();

@@ -188,7 +188,7 @@ public sealed class ConsoleDeviceTests : IDisposable
     }
 
     [Theory]
-    [InlineData("77", "1", "grant 77")]
+    [InlineData("77", "own", "grant 77")]
     [InlineData("-1", "1", "ring-ref")]
     [InlineData(null, "1", "ring-ref is missing")]
     [InlineData("own", "99", "event channel 99")]
@@ -198,7 +198,7 @@ public sealed class ConsoleDeviceTests : IDisposable
         Add("pty");
         _page = _xen.Grants.Allocate();
         if (grant is not null) Write("ring-ref", grant == "own" ? _xen.Grants.Grant(_page).ToString(CultureInfo.InvariantCulture) : grant);
-        Write("port", port);
+        Write("port", port == "own" ? _xen.Events.Offer().ToString(CultureInfo.InvariantCulture) : port);
         Write("state", "3");
         _loop.RunPosted(1000);
         Assert.Contains(error, _xen.Store.Read($"/local/domain/0/error/backend/console/{FakeXen.Guest}/1/error"), StringComparison.Ordinal);

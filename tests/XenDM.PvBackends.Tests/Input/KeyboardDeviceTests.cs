@@ -163,7 +163,7 @@ public sealed class KeyboardDeviceTests : IDisposable
     public void WhatCannotBeTaken_IsAnErrorNode_AndHoldsNothing()
     {
         Write("page-gref", "77");
-        Write("event-channel", "3");
+        Write("event-channel", $"{_xen.Events.Offer()}");
         Write("state", "3");
         _loop.RunPosted(1000);
         Assert.Contains("grant 77", _xen.Store.Read($"/local/domain/0/error/backend/vkbd/{FakeXen.Guest}/0/error"), StringComparison.Ordinal);

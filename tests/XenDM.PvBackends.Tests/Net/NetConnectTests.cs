@@ -24,6 +24,8 @@ public sealed class NetConnectTests
         Assert.Equal(count * (isSplit ? 2 : 1), machine.Xen.Events.Bound);
         foreach (var queue in front.Queues)
         {
+            Assert.Contains((queue.Tx.Reference, queue.TxPort), machine.Xen.Grants.Rings);
+            Assert.Contains((queue.Rx.Reference, queue.RxPort), machine.Xen.Grants.Rings);
             queue.Offer(100);
             var sent = net.Sent.Count;
             queue.PutFrame(Frames.Plain(100, sent));

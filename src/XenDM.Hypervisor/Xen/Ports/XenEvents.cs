@@ -27,6 +27,12 @@ public interface IEventDevice : IDisposable
     int Unmask(ReadOnlySpan<uint> ports);
 }
 
+/// <summary>A channel that the kernel knows by a port of this domain.</summary>
+internal interface IHostChannel
+{
+    int Port { get; }
+}
+
 /// <summary>
 /// libxenevtchn as backends use it; nothing of it passes the machine thread. A channel that a data plane works for has a descriptor of its own, which
 /// the plane's loop watches beside its image or net: an event wakes the thread that does the work, and no other. All other channels share a descriptor
@@ -191,7 +197,7 @@ public sealed class XenEvents : IEventChannels, IDisposable
         while (Volatile.Read(ref _current) == channel && Environment.CurrentManagedThreadId != _thread.ManagedThreadId) spin.SpinOnce();
     }
 
-    private sealed class Channel(XenEvents owner, int port, uint remotePort, Action notified) : IEventChannel
+    private sealed class Channel(XenEvents owner, int port, uint remotePort, Action notified) : IEventChannel, IHostChannel
     {
         private volatile bool _isClosed;
 
@@ -217,10 +223,12 @@ public sealed class XenEvents : IEventChannels, IDisposable
     }
 
     /// <summary>A channel with a descriptor of its own on a data plane's loop.</summary>
-    private sealed class PlaneChannel(IEventDevice device, IDataPlane plane, int port, uint remotePort, Action notified, IMachineLog log) : IEventChannel
+    private sealed class PlaneChannel(IEventDevice device, IDataPlane plane, int port, uint remotePort, Action notified, IMachineLog log) : IEventChannel, IHostChannel
     {
         private IFdWatch? _watch;
         private volatile bool _isClosed;
+
+        public int Port => port;
 
         public uint RemotePort => remotePort;
 

@@ -32,6 +32,14 @@ public sealed class XenGrants : IGrants, IDisposable
         return _table.Map((ushort)domain, references, writable, out var address) < 0 ? null : new HostPages(address, pages, writable, at => _table.Unmap(at, pages));
     }
 
+    public IGrantMapping? TryMapRing(int domain, ReadOnlySpan<uint> references, IEventChannel channel)
+    {
+        // The kernel tells of one page; a ring of several is mapped in one piece.
+        if (references.Length != 1 || channel is not IHostChannel { Port: var port }) return TryMap(domain, references, writable: true);
+        if (!IsGuest(domain)) return null;
+        return _table.MapWithNotice((ushort)domain, references[0], (uint)port, out var address) < 0 ? null : new HostPages(address, 1, writable: true, at => _table.Unmap(at, 1));
+    }
+
     public void Copy(int domain, Span<GrantCopy> pieces)
     {
         Span<GrantCopySegment> segments = stackalloc GrantCopySegment[Batch];
