@@ -5,6 +5,7 @@ using System.Threading.Channels;
 using System.Threading.Tasks;
 using XenDM.Core.Backends;
 using XenDM.Core.Input;
+using XenDM.Vnc.Keymaps;
 
 namespace XenDM.Vnc;
 
@@ -18,6 +19,7 @@ internal sealed class ClientInput
     private const int MaxBatch = 64;
 
     private readonly InputHub _hub;
+    private readonly Keymap _keymap;
     private readonly IEventLoop _loop;
     private readonly TimeProvider _time;
     private readonly TimeSpan _keyDelay;
@@ -28,14 +30,17 @@ internal sealed class ClientInput
 
     // Machine thread only.
     private InputSeat? _seat;
+    private KeyTracker? _keys;
     private (int X, int Y)? _last;
     private int _buttons;
 
+    /// <param name="keymap">Of the guest, for keys that the client knows by what is on them only.</param>
     /// <param name="keyDelay">From one key to the next.</param>
     /// <param name="modeChanged">Called on the machine thread when the guest's pointer takes places now, or no longer does.</param>
-    public ClientInput(InputHub hub, IEventLoop loop, TimeProvider time, TimeSpan keyDelay, Action modeChanged)
+    public ClientInput(InputHub hub, Keymap keymap, IEventLoop loop, TimeProvider time, TimeSpan keyDelay, Action modeChanged)
     {
         _hub = hub;
+        _keymap = keymap;
         _loop = loop;
         _time = time;
         _keyDelay = keyDelay;
@@ -45,11 +50,14 @@ internal sealed class ClientInput
     private enum Kind
     {
         Key,
+
+        /// <summary>A key by what is on it.</summary>
+        Keysym,
         Place,
         Motion,
     }
 
-    /// <param name="A">Key; or buttons as RFB has them.</param>
+    /// <param name="A">Key or keysym; or buttons as RFB has them.</param>
     /// <param name="X">Down (1) or up (0); place, or motion.</param>
     /// <param name="Y">Of places and motions.</param>
     /// <param name="Width">Of the picture that the place is in.</param>
@@ -57,6 +65,9 @@ internal sealed class ClientInput
 
     /// <summary>The guest's pointer takes places. As of the last event.</summary>
     public bool IsAbsolute => _isAbsolute;
+
+    /// <param name="keysym">Of X11.</param>
+    public ValueTask KeysymAsync(uint keysym, bool down, CancellationToken stop) => _queue.Writer.WriteAsync(new InputEvent(Kind.Keysym, (int)keysym, down ? 1 : 0, 0), stop);
 
     /// <param name="key">As <see cref="IKeyboard"/> numbers it.</param>
     public ValueTask KeyAsync(ushort key, bool down, CancellationToken stop) => _queue.Writer.WriteAsync(new InputEvent(Kind.Key, key, down ? 1 : 0, 0), stop);
@@ -75,14 +86,14 @@ internal sealed class ClientInput
         try
         {
             var lastKey = 0L;
-            await Post(() => _isAbsolute = (_seat = _hub.Open()).IsAbsolute, stop);
-            _modeChanged();
+            await Post(SitDown, stop);
             while (await _queue.Reader.WaitToReadAsync(stop))
             {
                 _batch.Clear();
                 while (_batch.Count < MaxBatch && _queue.Reader.TryPeek(out var next))
                 {
-                    if (next.Kind == Kind.Key && _keyDelay > TimeSpan.Zero)
+                    var isKey = next.Kind is Kind.Key or Kind.Keysym;
+                    if (isKey && _keyDelay > TimeSpan.Zero)
                     {
                         if (_batch.Count > 0) break;
                         var wait = lastKey == 0 ? TimeSpan.Zero : _keyDelay - _time.GetElapsedTime(lastKey);
@@ -92,7 +103,7 @@ internal sealed class ClientInput
 
                     _queue.Reader.TryRead(out _);
                     _batch.Add(next);
-                    if (next.Kind == Kind.Key && _keyDelay > TimeSpan.Zero) break;
+                    if (isKey && _keyDelay > TimeSpan.Zero) break;
                 }
 
                 await Post(Deliver, stop);
@@ -104,7 +115,7 @@ internal sealed class ClientInput
             _loop.Post(() =>
             {
                 _seat?.Dispose();
-                _seat = null;
+                (_seat, _keys) = (null, null);
             });
         }
     }
@@ -120,11 +131,20 @@ internal sealed class ClientInput
         return done.Task.WaitAsync(stop);
     }
 
+    private void SitDown()
+    {
+        _seat = _hub.Open();
+        _keys = new KeyTracker(_hub, _seat, _keymap);
+        _isAbsolute = _seat.IsAbsolute;
+        _modeChanged();
+    }
+
     private void Deliver()
     {
         foreach (var e in _batch)
         {
             if (e.Kind == Kind.Key) _seat!.Key((ushort)e.A, e.X != 0);
+            else if (e.Kind == Kind.Keysym) _keys!.Key((uint)e.A, e.X != 0);
             else Point(e);
         }
 

@@ -1,6 +1,5 @@
 using System;
 using System.Buffers.Binary;
-using System.Collections.Generic;
 using System.Threading;
 using System.Threading.Tasks;
 using XenDM.Core.Display;
@@ -21,26 +20,19 @@ internal sealed class VncClient
     /// <summary>Encodings of one message that are looked at.</summary>
     private const int MaxEncodings = 1024;
 
-    /// <summary>Keys at the same time of which it is remembered what the guest was told.</summary>
-    private const int MaxHeld = 256;
-
     private readonly RfbReader _reader;
     private readonly ClientInput _input;
-    private readonly Func<uint, ushort> _findKey;
-    private readonly Dictionary<uint, ushort> _held = [];
     private readonly CancellationTokenSource _end;
     private bool _hasMoreButtons;
 
-    /// <param name="findKey">The key of a keysym; 0 for none.</param>
     /// <param name="stop">Ends the client with the server.</param>
-    public VncClient(VncClientInfo info, RfbReader reader, bool isShared, ClientOutput output, Func<Action, ClientInput> input, Func<uint, ushort> findKey, CancellationToken stop)
+    public VncClient(VncClientInfo info, RfbReader reader, bool isShared, ClientOutput output, Func<Action, ClientInput> input, CancellationToken stop)
     {
         Info = info;
         IsShared = isShared;
         Output = output;
         _reader = reader;
         _input = input(() => output.SetPointerMode(_input!.IsAbsolute));
-        _findKey = findKey;
         _end = CancellationTokenSource.CreateLinkedTokenSource(stop);
     }
 
@@ -134,22 +126,7 @@ internal sealed class VncClient
     private async Task KeyAsync(CancellationToken stop)
     {
         var message = await _reader.ReadAsync(7, stop);
-        await KeyAsync(BinaryPrimitives.ReadUInt32BigEndian(message.Span[3..]), 0, message.Span[0] != 0, stop);
-    }
-
-    /// <param name="key">0: the client knows the keysym only.</param>
-    private async Task KeyAsync(uint keysym, ushort key, bool down, CancellationToken stop)
-    {
-        // What was pressed is released, whatever the keysym has become meanwhile: Shift changes it, and the layout may.
-        if (key == 0 && !down && _held.Remove(keysym, out var held)) key = held;
-        else if (key == 0)
-        {
-            key = _findKey(keysym);
-            if (down && key != 0 && _held.Count < MaxHeld) _held[keysym] = key;
-        }
-
-        if (key == 0) return;
-        await _input.KeyAsync(key, down, stop);
+        await _input.KeysymAsync(BinaryPrimitives.ReadUInt32BigEndian(message.Span[3..]), message.Span[0] != 0, stop);
         Typed?.Invoke();
     }
 
@@ -198,7 +175,9 @@ internal sealed class VncClient
             case Rfb.QemuKey:
                 var message = await _reader.ReadAsync(10, stop);
                 var (down, keysym, code) = (message.Span[1] != 0 || message.Span[0] != 0, BinaryPrimitives.ReadUInt32BigEndian(message.Span[2..]), BinaryPrimitives.ReadUInt32BigEndian(message.Span[6..]));
-                await KeyAsync(keysym, FromQemu(code), down, stop);
+                if (FromQemu(code) is var key and not 0) await _input.KeyAsync(key, down, stop);
+                else await _input.KeysymAsync(keysym, down, stop);
+                Typed?.Invoke();
                 break;
             case Rfb.QemuAudio:
                 // There is no sound to be had; the messages have their lengths all the same.

@@ -10,6 +10,7 @@ using XenDM.Core.Backends;
 using XenDM.Core.Display;
 using XenDM.Core.Input;
 using XenDM.Core.Tracing;
+using XenDM.Vnc.Keymaps;
 using XenDM.Vnc.Transport;
 
 namespace XenDM.Vnc;
@@ -31,23 +32,22 @@ public sealed class VncServer : IDisposable
     private readonly SharedPicture _picture;
     private readonly UpdatePacer _pacer;
     private readonly TlsServer? _tls;
-    private readonly Func<uint, ushort> _findKey;
+    private readonly Keymap _keymap;
     private readonly LinkedList<CancellationTokenSource> _strangers = [];
     private VncClient[] _clients = [];
     private VncListener? _listener;
     private string? _password;
     private DateTimeOffset _expires = DateTimeOffset.MaxValue;
 
-    /// <param name="findKey">The key (numbered as <see cref="IKeyboard"/> does) of a keysym, for clients that tell no key codes; 0 for none.</param>
-    /// <exception cref="VncException">The credentials cannot be read.</exception>
-    public VncServer(VncOptions options, ScreenHub screen, InputHub input, IEventLoop loop, IMachineLog log, Func<uint, ushort> findKey, TimeProvider? time = null)
+    /// <exception cref="VncException">The credentials cannot be read, or there is no such keyboard layout.</exception>
+    public VncServer(VncOptions options, ScreenHub screen, InputHub input, IEventLoop loop, IMachineLog log, TimeProvider? time = null)
     {
         _options = options;
         _screen = screen;
         _input = input;
         _loop = loop;
         _log = log;
-        _findKey = findKey;
+        _keymap = LoadKeymap(options.Keymap);
         _time = time ?? TimeProvider.System;
         _password = options.Password;
         _tls = options.Credentials is { } credentials ? new TlsServer(credentials) : null;
@@ -200,7 +200,7 @@ public sealed class VncServer : IDisposable
     private async Task ServeClientAsync(Handshaken agreed, VncClientInfo info)
     {
         var output = new ClientOutput(agreed.Stream, _picture, _options, _pacer.Wake);
-        var client = new VncClient(info, agreed.Reader, agreed.IsShared, output, MakeInput, _findKey, _stop.Token) { Typed = _pacer.Typed };
+        var client = new VncClient(info, agreed.Reader, agreed.IsShared, output, MakeInput, _stop.Token) { Typed = _pacer.Typed };
         await _pacer.LookOnceAsync(_stop.Token);
         await _picture.Gate.EnterReadAsync();
         try
@@ -225,7 +225,19 @@ public sealed class VncServer : IDisposable
         }
     }
 
-    private ClientInput MakeInput(Action modeChanged) => new(_input, _loop, _time, TimeSpan.FromMilliseconds(_options.KeyDelay), modeChanged);
+    private static Keymap LoadKeymap(string name)
+    {
+        try
+        {
+            return Keymap.Load(name);
+        }
+        catch (ArgumentException e)
+        {
+            throw new VncException(e.Message, e);
+        }
+    }
+
+    private ClientInput MakeInput(Action modeChanged) => new(_input, _keymap, _loop, _time, TimeSpan.FromMilliseconds(_options.KeyDelay), modeChanged);
 
     /// <summary>Lets a client in, as far as it and those who are in agree to share.</summary>
     /// <exception cref="RfbException">It may not come in.</exception>

@@ -3,10 +3,11 @@ using System.Diagnostics;
 using System.Globalization;
 using XenDM.Fuzz;
 
-// XenDM.Fuzz [--steps N] [--seed N] [--minutes N]: a guest that does anything, on the whole board.
+// XenDM.Fuzz [--steps N] [--seed N] [--minutes N] [--what board|vnc]: a guest that does anything, on the whole board, and VNC clients that say anything.
 long steps = 1_000_000;
 var seed = 1;
 var minutes = 0;
+var what = "";
 for (var i = 0; i + 1 < args.Length; i += 2)
 {
     var value = args[i + 1];
@@ -14,6 +15,7 @@ for (var i = 0; i + 1 < args.Length; i += 2)
     {
         case "--steps": steps = long.Parse(value, CultureInfo.InvariantCulture); break;
         case "--seed": seed = int.Parse(value, CultureInfo.InvariantCulture); break;
+        case "--what": what = value; break;
         case "--minutes": minutes = int.Parse(value, CultureInfo.InvariantCulture); break;
         default:
             Console.Error.WriteLine($"unknown option {args[i]}");
@@ -24,7 +26,8 @@ for (var i = 0; i + 1 < args.Length; i += 2)
 var until = Stopwatch.StartNew();
 do
 {
-    if (!FuzzRun.Run(seed, steps)) return 1;
+    if (what != "vnc" && !FuzzRun.Run(seed, steps)) return 1;
+    if (what != "board" && !VncFuzz.Run(seed, steps)) return 1;
     seed++;
 }
 while (until.Elapsed.TotalMinutes < minutes);

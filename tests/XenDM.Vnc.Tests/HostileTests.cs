@@ -177,8 +177,9 @@ public class HostileTests
                 {
                 }
             }
-            catch (IOException)
+            catch (Exception e) when (e is IOException or ObjectDisposedException)
             {
+                // The test is over.
             }
         });
         reading.Start();

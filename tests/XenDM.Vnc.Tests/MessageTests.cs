@@ -399,6 +399,63 @@ public class MessageTests
     }
 
     [Fact]
+    public void WhatScrolledIsMoved()
+    {
+        using var host = new VncHost();
+        var random = new Random(3);
+        host.Run(() =>
+        {
+            host.Screen.SetSize(320, 240);
+            host.Screen.Scroll(240, random);
+        });
+        using var client = Connect(host);
+        using var other = Connect(host);
+        client.SetEncodings(0, 1);
+        client.Request(isIncremental: false);
+        client.ReceiveUpdate();
+        var moves = 0;
+        for (var i = 0; i < 10; i++)
+        {
+            host.Run(() => host.Screen.Scroll(16, random));
+            var pixels = host.Run(() => host.Screen.Pixels);
+            while (!client.Picture.AsSpan().SequenceEqual(pixels))
+            {
+                client.Request(isIncremental: true);
+                foreach (var rectangle in client.ReceiveUpdate())
+                    if (rectangle.Encoding == 1) moves++;
+            }
+
+            if (i % 3 != 0) continue;
+            while (!other.Picture.AsSpan().SequenceEqual(pixels))
+            {
+                other.Request(isIncremental: true);
+                Assert.All(other.ReceiveUpdate(), static r => Assert.Equal(0, r.Encoding));
+            }
+        }
+
+        Assert.Equal(10, moves);
+    }
+
+    [Fact]
+    public void CharactersAreTypedByTheGuestsLayout()
+    {
+        using var host = new VncHost(new VncOptions { KeyDelay = 0, Keymap = "de" });
+        using var client = Connect(host);
+        client.Key('z', true);
+        client.Key('z', false);
+        client.Key(0xffe1, true);
+        client.Key('Z', true);
+        client.Key(0xffe1, false);
+        client.Key('z', false);
+        host.Until(() => host.Keyboard.Keys.Count == 6);
+        Assert.Equal([(0x15, true), (0x15, false), (0x2a, true), (0x15, true), (0x2a, false), (0x15, false)], host.Keyboard.Keys.Select(static k => ((int)k.Key, k.Down)));
+    }
+
+    [Fact]
+    public void AnUnknownLayoutIsAnError() =>
+        Assert.Contains("klingon", Assert.Throws<VncException>(() => new VncHost(new VncOptions { Keymap = "klingon" })).Message, StringComparison.Ordinal);
+
+    [Fact]
     public void ManySeeTheSame()
     {
         using var host = new VncHost(new VncOptions { MaxClients = 100 });

@@ -146,6 +146,7 @@ internal sealed class RfbClient : IDisposable
             var length = encoding switch
             {
                 0 => width * height * BytesPerPixel,
+                1 => 4,
                 Rfb.LedState => 1,
                 Rfb.ExtendedDesktopSize => 20,
                 Rfb.Cursor => (width * height * BytesPerPixel) + ((width + 7) / 8 * height),
@@ -155,6 +156,7 @@ internal sealed class RfbClient : IDisposable
             var data = encoding == Rfb.DesktopName ? Encoding.UTF8.GetBytes(ReceiveText()) : Receive(length);
             rectangles.Add(new Rectangle(x, y, width, height, encoding, data));
             if (encoding == 0 && BytesPerPixel == 4) Put(rectangles[^1]);
+            if (encoding == 1) Move(rectangles[^1]);
             if (encoding is Rfb.DesktopSize || (encoding == Rfb.ExtendedDesktopSize && x == 0))
             {
                 (Width, Height) = (width, height);
@@ -186,6 +188,14 @@ internal sealed class RfbClient : IDisposable
     }
 
     public void Dispose() => Stream.Dispose();
+
+    private void Move(Rectangle rectangle)
+    {
+        var (fromX, fromY) = ((rectangle.Data[0] << 8) | rectangle.Data[1], (rectangle.Data[2] << 8) | rectangle.Data[3]);
+        var before = (uint[])Picture.Clone();
+        for (var y = 0; y < rectangle.Height; y++)
+            before.AsSpan(((fromY + y) * Width) + fromX, rectangle.Width).CopyTo(Picture.AsSpan(((rectangle.Y + y) * Width) + rectangle.X));
+    }
 
     private void Put(Rectangle rectangle)
     {

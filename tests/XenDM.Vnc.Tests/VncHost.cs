@@ -24,7 +24,7 @@ internal sealed class VncHost : IDisposable
             Hub.Add(Screen);
             Input.Add(Keyboard);
             Input.Add(Pointer);
-            var server = new VncServer(options, Hub, Input, _machine, Log, static keysym => keysym is >= 'a' and <= 'z' ? (ushort)(keysym - 'a' + 1) : (ushort)0, time);
+            var server = new VncServer(options, Hub, Input, _machine, Log, time);
             server.Connected = info => Events.Add(("connected", info));
             server.Initialized = info => Events.Add(("initialized", info));
             server.Disconnected = info => Events.Add(("disconnected", info));
@@ -179,6 +179,21 @@ internal sealed class FakeScreen : IScreenSource
         _damage.Add(area.X, area.Y, area.Width, area.Height);
         Ring();
     }
+
+    /// <summary>Lines go up, and new ones come from below.</summary>
+    public void Scroll(int lines, Random random)
+    {
+        for (var y = 0; y < _frame.Height; y++)
+        {
+            if (y + lines < _frame.Height) _frame.Line(y + lines).CopyTo(_frame.Line(y));
+            else foreach (ref var pixel in _frame.Line(y)) pixel = (uint)random.Next(1 << 24);
+        }
+
+        _damage.AddAll();
+        Ring();
+    }
+
+    public uint[] Pixels => _frame.Pixels.ToArray();
 
     public void Ring()
     {

@@ -27,7 +27,7 @@ internal sealed class GuestVnc : IDisposable
         try
         {
             options = options with { Jpeg = () => HostJpeg.Open(text => loop.Post(() => log.Warn("vnc", text))) };
-            server = new VncServer(options, guest.Screen, guest.Input, loop, log, FindKey);
+            server = new VncServer(options, guest.Screen, guest.Input, loop, log);
             var vnc = new GuestVnc(server);
             server.Connected = client => vnc.Tell(events(), "VNC_CONNECTED", client);
             server.Initialized = client => vnc.Tell(events(), "VNC_INITIALIZED", client);
@@ -69,8 +69,6 @@ internal sealed class GuestVnc : IDisposable
     public void ExpirePassword(DateTimeOffset when) => _server.ExpirePassword(when);
 
     public void Dispose() => _server.Dispose();
-
-    private static ushort FindKey(uint keysym) => 0;
 
     private static VncEndInfo Describe(VncEnd end) => new(end.Host, end.Service, end.Family, end.IsWebSocket);
 

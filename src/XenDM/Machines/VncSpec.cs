@@ -3,6 +3,7 @@ using System.IO;
 using System.Text;
 using XenDM.CommandLine;
 using XenDM.Vnc;
+using XenDM.Vnc.Keymaps;
 
 namespace XenDM.Machines;
 
@@ -48,7 +49,7 @@ internal static class VncSpec
                 "ignore" => VncSharing.Ignore,
                 var share => throw new UsageException(Option, $"share={share} must be allow-exclusive, force-shared or ignore"),
             },
-            Keymap = options.Keymap ?? "en-us",
+            Keymap = KeymapName(options.Keymap ?? Keymap.Default),
             Title = options.Name.Length > 0 ? $"XenDM ({options.Name})" : "XenDM",
         };
 
@@ -59,6 +60,13 @@ internal static class VncSpec
         if (colon < 0) throw new UsageException(Option, $"'{address}' must be HOST:DISPLAY, unix:PATH or none");
         var display = (int)OptionList.Number(Option, "display", address[(colon + 1)..], 0, VncOptions.MaxDisplay);
         return vnc with { Host = Host(address[..colon]), Display = display, LastDisplay = (int)list.GetNumber("to", display, 0, VncOptions.MaxDisplay) };
+    }
+
+    private static string KeymapName(string name)
+    {
+        foreach (var known in Keymap.Names)
+            if (known == name) return name;
+        throw new UsageException("-k", $"there is no keyboard layout '{name}'; there are {string.Join(", ", Keymap.Names)}");
     }
 
     private static string UnixPath(string path)
