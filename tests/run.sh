@@ -1,6 +1,6 @@
 #!/bin/bash
 # run.sh [--quick] - installs what is missing, builds, checks the formatting, runs all tests, the fuzz runner with fixed seeds, the firmware
-# check, real guests on the embedded machine, and the scenarios on real Xen (tests/XenLab). The last line is "N passed, N failed, N skipped"; the status is 0 when nothing failed.
+# check, real guests on the embedded machine and in a browser, and the scenarios on real Xen (tests/XenLab). The last line is "N passed, N failed, N skipped"; the status is 0 when nothing failed.
 # --quick leaves out real Xen.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -60,7 +60,7 @@ for check in firmware/*/check.sh; do
 done
 
 note "publish"
-if src/publish.sh "$out/publish" >"$out/publish.log" 2>&1; then tail -1 "$out/publish.log"; pass publish; else tail -30 "$out/publish.log"; fail publish; finish; fi
+if src/publish.sh "$out/publish" >"$out/publish.log" 2>&1; then grep '^published' "$out/publish.log"; pass publish; else tail -30 "$out/publish.log"; fail publish; finish; fi
 
 note "real guests on the embedded machine"
 tests/Embedded/run.sh "$out/publish/xendm" 2>&1 | tee "$out/guests.log" | grep -vE '^[0-9]+ passed'
@@ -68,6 +68,14 @@ if grep -qE '^[0-9]+ passed' "$out/guests.log"; then
   passed=$((passed + $(grep -c '^PASS ' "$out/guests.log"))); failed=$((failed + $(grep -c '^FAIL ' "$out/guests.log"))); skipped=$((skipped + $(grep -c '^SKIP ' "$out/guests.log")))
 else
   fail "the guests' run did not end"
+fi
+
+note "guests in a browser"
+tests/Web/run.sh "$out/publish/xendm" "$out/publish/xendm-web" 2>&1 | tee "$out/web.log" | grep -vE '^[0-9]+ passed'
+if grep -qE '^[0-9]+ passed' "$out/web.log"; then
+  passed=$((passed + $(grep -c '^PASS ' "$out/web.log"))); failed=$((failed + $(grep -c '^FAIL ' "$out/web.log"))); skipped=$((skipped + $(grep -c '^SKIP ' "$out/web.log")))
+else
+  fail "the browser's run did not end"
 fi
 
 if [ $quick = 1 ]; then skip "real Xen: --quick"; finish; fi

@@ -115,15 +115,20 @@ class Browser:
 
     def type(self, text):
         """Strokes of a US keyboard."""
-        codes = {" ": ("Space", 32), "\n": ("Enter", 13), "-": ("Minus", 189), "/": ("Slash", 191), ".": ("Period", 190), "=": ("Equal", 187), ";": ("Semicolon", 186), ",": ("Comma", 188)}
+        codes = {" ": ("Space", 32), "\n": ("Enter", 13), "-": ("Minus", 189), "/": ("Slash", 191), ".": ("Period", 190), ">": ("Period", 190), "=": ("Equal", 187)}
         for c in text:
+            shifted = c.isupper() or c == ">"
             if c.isdigit():
                 code, number = f"Digit{c}", ord(c)
             elif c.isalpha():
                 code, number = f"Key{c.upper()}", ord(c.upper())
             else:
                 code, number = codes[c]
-            self.key("Enter" if c == "\n" else c, code, number, "\r" if c == "\n" else c, 8 if c.isupper() else 0)
+            if shifted:
+                self.call("Input.dispatchKeyEvent", type="rawKeyDown", key="Shift", code="ShiftLeft", windowsVirtualKeyCode=16, modifiers=8, location=1)
+            self.key("Enter" if c == "\n" else c, code, number, "\r" if c == "\n" else c, 8 if shifted else 0)
+            if shifted:
+                self.call("Input.dispatchKeyEvent", type="keyUp", key="Shift", code="ShiftLeft", windowsVirtualKeyCode=16, location=1)
             time.sleep(0.03)
 
     def screenshot(self, path):

@@ -1,4 +1,4 @@
-// Requests to xendm-web. A failure is an Error whose message can be shown.
+// Requests to xendm-web. A failure is an Error whose message can be shown; an answer's status is in it.
 
 export async function get(path) {
   return (await ask(path)).json();
@@ -28,5 +28,5 @@ async function ask(path, options) {
   const type = response.headers.get('Content-Type') ?? '';
   if (type.startsWith('application/json')) reason = (await response.json()).error ?? reason;
   else if (type.startsWith('text/plain')) reason = (await response.text()).trim() || reason;
-  throw new Error(reason);
+  throw Object.assign(new Error(reason), { status: response.status });
 }

@@ -305,7 +305,7 @@ async function run() {
         tell('server', '');
       } catch (error) {
         gone = true;
-        element('state').textContent = 'unknown';
+        element('state').textContent = error.status === 404 ? 'gone' : 'unknown';
         element('state').dataset.state = 'gone';
         tell('server', error.message);
       }
