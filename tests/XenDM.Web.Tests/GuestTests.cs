@@ -113,14 +113,14 @@ public sealed class GuestTests
         await using var qmp = new FakeQmp(bench.Socket("a"));
         qmp.Answers["x-xendm-counters"] = """
             {"requests":10,"items":20,"unclaimed":3,"process":{"pid":1,"memory-bytes":2,"cpu-ms":3},
-             "regions":[{"name":"ide0 command","reads":1,"writes":2},{"name":"vga","reads":5,"writes":0},{"name":"ide0 control","reads":10,"writes":20}]}
+             "regions":[{"name":"ide0 command","reads":1,"writes":2},{"name":"debug console","reads":5,"writes":0},{"name":"ide0 control","reads":10,"writes":20}]}
             """.ReplaceLineEndings(" ");
         var report = await bench.Get("/api/guests/a");
         Assert.Equal("XenDM 0.1.0", report.GetProperty("version").GetString());
         Assert.Equal(
             """[{"id":"hda","isQdev":false,"file":"/images/a.img","removable":false,"locked":false,"trayOpen":false,"readOperations":8,"writeOperations":1,"readBytes":4096,"writtenBytes":512},{"id":"ide-cd","isQdev":true,"file":null,"removable":true,"locked":true,"trayOpen":false,"readOperations":0,"writeOperations":0,"readBytes":0,"writtenBytes":0}]""",
             report.GetProperty("drives").GetRawText());
-        Assert.Equal("""{"requests":10,"items":20,"unclaimed":3,"devices":[{"name":"ide0","reads":11,"writes":22},{"name":"vga","reads":5,"writes":0}]}""", report.GetProperty("io").GetRawText());
+        Assert.Equal("""{"requests":10,"items":20,"unclaimed":3,"devices":[{"name":"ide0","reads":11,"writes":22},{"name":"debug console","reads":5,"writes":0}]}""", report.GetProperty("io").GetRawText());
 
         // Who is at the other end of a Unix socket is known without asking.
         var process = report.GetProperty("process");

@@ -290,7 +290,7 @@ public sealed class Guest : IDisposable
         return new ProcessReport(Number(process, "pid"), Number(process, "memory-bytes"), Number(process, "cpu-ms"));
     }
 
-    /// <summary>The register blocks of a device are added up: its name is the first word of theirs.</summary>
+    /// <summary>The register blocks of a device are added up: its name is the first word of theirs. One that is alone keeps its whole name.</summary>
     private static IoReport? Io(JsonElement counters)
     {
         if (counters.ValueKind != JsonValueKind.Object || !counters.TryGetProperty("regions", out var regions)) return null;
@@ -298,14 +298,14 @@ public sealed class Guest : IDisposable
         var places = new Dictionary<string, int>();
         foreach (var region in Items(regions))
         {
-            var name = QmpClient.Text(region, "name").Split(' ', 2)[0];
-            if (!places.TryGetValue(name, out var place))
+            var block = QmpClient.Text(region, "name");
+            var name = block.Split(' ', 2)[0];
+            if (places.TryGetValue(name, out var place)) devices[place] = new DeviceReport(name, devices[place].Reads + Number(region, "reads"), devices[place].Writes + Number(region, "writes"));
+            else
             {
-                places[name] = place = devices.Count;
-                devices.Add(new DeviceReport(name, 0, 0));
+                places[name] = devices.Count;
+                devices.Add(new DeviceReport(block, Number(region, "reads"), Number(region, "writes")));
             }
-
-            devices[place] = devices[place] with { Reads = devices[place].Reads + Number(region, "reads"), Writes = devices[place].Writes + Number(region, "writes") };
         }
 
         return new IoReport(Number(counters, "requests"), Number(counters, "items"), Number(counters, "unclaimed"), devices);
