@@ -203,7 +203,7 @@ internal sealed class Host : IDisposable
         var disks = new BlockKind(new BlockHost(_ports.Ports, _options.DomainId, new PvImages(_drives!, _loop, isRepeatable: false), _loop, events));
         var consoles = new ConsoleKind(_ports.Ports, _options.DomainId, new PvLines(_chardevs), _loop);
         var screens = new FramebufferKind(_ports.Ports, _options.DomainId, _loop, screen);
-        _pvDevices = new XenBus(_ports.Ports, _options.DomainId, _ports.OwnDomain, [disks, new KeyboardKind(_ports.Ports, _options.DomainId, input), screens, consoles], _loop, _log);
+        _pvDevices = new XenBus(_ports.Ports, _options.DomainId, _ports.OwnDomain, [disks, new KeyboardKind(_ports.Ports, _options.DomainId, input, _clock), screens, consoles], _loop, _log);
         return _pvDevices;
     }
 

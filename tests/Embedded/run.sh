@@ -8,7 +8,7 @@ export PATH=$PATH:/usr/sbin:/sbin
 xendm=$(realpath "$1")
 shift
 guests=("$@")
-[ ${#guests[@]} -gt 0 ] || guests=(memtest power direct smp pae pvhvm pvhvm4 plain disk cd grub ipxe icount hvmloader hvmlinux gdb pv pv4 pvkept nic-e1000 nic-8139cp nic-8139too ipxe-e1000 ipxe-rtl8139)
+[ ${#guests[@]} -gt 0 ] || guests=(memtest power direct smp pae pvhvm pvhvm4 plain disk cd grub ipxe icount hvmloader hvmlinux gdb pv pv4 pvkept input pvinput nic-e1000 nic-8139cp nic-8139too ipxe-e1000 ipxe-rtl8139)
 if [ ${#guests[@]} -gt 1 ]; then
   # Two at a time: a machine is one busy thread. Each lane takes the next guest from the list.
   list=$(mktemp)
@@ -200,6 +200,65 @@ ethtool() {
   ln -s ../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 "$root/lib64/"
   { cat "$(image initramfs)"; (cd "$root" && find . | cpio -oH newc 2>/dev/null | gzip -1); } >"$initrd"
 }
+# qmp PYTHON: what is done at the machine's QMP socket. say(COMMAND, NAME=VALUE...) is a command, key(NAME..., hold=MILLISECONDS) presses keys together,
+# text(CHARACTERS) types on an American keyboard, event(TYPE, NAME=VALUE...)... are things that happen at once.
+qmp() {
+  python3 - "$tmp/qmp" "$1" >"$tmp/qmp.log" 2>&1 <<'PY' || { fail "QMP: $(tail -1 "$tmp/qmp.log")"; return 1; }
+import json, socket, sys, time
+
+link = socket.socket(socket.AF_UNIX)
+link.settimeout(30)
+link.connect(sys.argv[1])
+lines = link.makefile("rw")
+signs = dict(zip("-=[]\\;',./` \n", "minus equal bracket_left bracket_right backslash semicolon apostrophe comma dot slash grave_accent spc ret".split()))
+shifted = dict(zip("!@#$%^&*()_+{}|:\"<>?~", "1234567890-=[]\\;',./`"))
+
+
+def say(command, **arguments):
+    lines.write(json.dumps({"execute": command, "arguments": {k.replace("_", "-"): v for k, v in arguments.items()}}) + "\n")
+    lines.flush()
+    while True:
+        reply = json.loads(lines.readline())
+        if "return" in reply: return reply["return"]
+        if "error" in reply: sys.exit(reply["error"]["desc"])
+
+
+def key(*names, hold=20):
+    say("send-key", keys=[{"type": "qcode", "data": name} for name in names], hold_time=hold)
+
+
+def text(characters):
+    for c in characters:
+        plain = shifted.get(c, c.lower())
+        key(*["shift"] * (plain != c), signs.get(plain, plain))
+
+
+def event(*events):
+    say("input-send-event", events=[{"type": kind, "data": data} for kind, data in events])
+
+
+def button(name, down): return "btn", {"button": name, "down": down}
+def rel(axis, value): return "rel", {"axis": axis, "value": value}
+def place(axis, value): return "abs", {"axis": axis, "value": value}
+
+
+lines.readline()
+say("qmp_capabilities")
+exec(sys.argv[2])
+PY
+}
+# typed TEXT: what was typed on the guest's first console since "listen" is that, and a line's end.
+listen() { ask '(head -n 1 </dev/tty1 >/typed 2>/dev/null; mv /typed /read) >/dev/null 2>&1 &' 10; }
+typed() {
+  ask 'for n in $(seq 100); do [ -e /read ] && break; sleep 0.1; done; md5sum </read; cat /read; rm -f /read' 30
+  [ "${reply%% *}" = "$(printf '%s\n' "$1" | md5sum | cut -d' ' -f1)" ] || { fail "typed was '$1', and what came is '$reply'"; return 1; }
+}
+# watch NAME: begins to read what the input device of that name tells; seen PATTERN: it has told lines of type, code and value that are like that.
+watch() { ask "n=\$(grep -l '$1' /sys/class/input/event*/device/name); n=\${n%/device/name}; (cat /dev/input/\${n##*/} >/moves) >/dev/null 2>&1 & sleep 0.2; grep -c . \$n/device/name" 20 && [ "$reply" = 1 ] || { fail "no input device '$1': $reply"; return 1; }; }
+seen() {
+  ask "for n in \$(seq 30); do od -An -v -t x2 -w24 /moves | awk '{ printf \"%s %s %s%s,\", \$9, \$10, \$12, \$11 }' >/m; grep -qE '$1' /m && break; sleep 0.1; done; cat /m" 30
+  [[ $reply =~ $1 ]] || { fail "the pointer told '$reply', not '$1'"; return 1; }
+}
 # exchange WHAT: 64 MiB to the guest and back.
 exchange() {
   local before
@@ -316,6 +375,41 @@ for guest in "${guests[@]}"; do
       expect '^UP' 200 || { fail 'did not reach its shell'; continue; }
       clean && xen 4 || continue
       off && pass ;;
+    input | pvinput)
+      # What QMP types and points arrives in Linux as it was meant: through the PC's keyboard and mouse, and through Xen's.
+      more=()
+      [ $guest = input ] || more=(--pv-display)
+      boot "${kernel[@]}" "${more[@]}" --append "console=ttyS0 nokaslr" --qmp "$tmp/qmp"
+      expect '^UP' 150 || { fail 'did not reach its shell'; continue; }
+      if [ $guest = input ]; then
+        ask 'load psmouse; for n in $(seq 100); do grep -qi explorer /sys/class/input/event*/device/name && break; sleep 0.1; done' 30
+        pointer=Explorer
+      else
+        pointer='Xen Virtual Pointer'
+      fi
+      ask "awk '/i8042/ { n += \$2 } END { print n + 0 }' /proc/interrupts" 10
+      interrupts=$reply
+      IFS= read -r text <<'END'
+Hello, World! `-=[]\;',./ ~!@#$%^&*()_+{}|:"<>? 0123456789 The Quick Brown Fox
+END
+      listen && qmp "text(r'''$text'''); text('\n')" && typed "$text" || continue
+      listen && qmp "text('x'); key('ctrl', 'u'); key('caps_lock'); text('ab1'); key('caps_lock'); text('c'); key('num_lock'); key('kp_7'); key('kp_add'); key('num_lock'); text('\n')" && typed AB1c7+ || continue
+      # A key that is held for a second and a half repeats thirty times a second after a quarter or half of one.
+      listen && qmp "key('z', hold=1500); text('\n')" && ask 'for n in $(seq 100); do [ -e /read ] && break; sleep 0.1; done; cat /read; rm -f /read' 30
+      [[ $reply =~ ^z{20,50}$ ]] || { fail "a held key gave '$reply'"; continue; }
+      watch "$pointer" || continue
+      if [ $guest = input ]; then
+        qmp "event(rel('x', 30), rel('y', -7))" && seen '0002 0000 0000001e,0002 0001 fffffff9,0000 0000 00000000,' || continue
+        qmp "event(rel('x', -300))" && seen '0002 0000 ffffff01,0000 0000 00000000,0002 0000 ffffffd3,' || continue
+      else
+        qmp "event(place('x', 16384), place('y', 8192))" && seen '0003 0000 00004000,0003 0001 00002000,0000 0000 00000000,' || continue
+        qmp "event(place('x', 32767)); event(place('x', 0))" && seen '0003 0000 00007fff,.*0003 0000 00000000,' || continue
+      fi
+      qmp "event(button('left', True)); event(button('left', False), button('side', True)); event(button('wheel-down', True), button('side', False))" || continue
+      seen '0001 0110 00000001,.*0001 0110 00000000,.*0001 0113 00000001,.*0001 0113 00000000,' && seen '0002 0008 ffffffff,' || continue
+      ask "awk '/i8042/ { n += \$2 } END { print n + 0 }' /proc/interrupts" 10
+      [ $guest = input ] || [ "$reply" = "$interrupts" ] || { fail "the PC's keyboard was used too: $interrupts interrupts, then $reply"; continue; }
+      clean && off && pass ;;
     disk)
       boot --disk "$(image disk.img)" --disk "$(image data.img)"
       expect '^UP' 150 || { fail 'did not reach its shell'; continue; }

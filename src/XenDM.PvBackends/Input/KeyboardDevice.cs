@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Collections.Generic;
 using XenDM.Core.Hypervisor;
 using XenDM.Core.Input;
+using XenDM.Core.Time;
 using XenDM.PvBackends.Rings;
 using XenDM.PvBackends.XenBus;
 
@@ -12,8 +13,10 @@ namespace XenDM.PvBackends.Input;
 /// PV keyboards (<c>vkbd</c>). libxl gives one to every HVM guest, and Linux's boot waits half a minute for one that does not connect.
 /// </summary>
 /// <param name="input">Has the keyboards and their pointers while the guest's driver is connected.</param>
-public sealed class KeyboardKind(XenPorts ports, int guest, InputHub input) : IPvKind
+/// <param name="clock">Held keys repeat by it.</param>
+public sealed class KeyboardKind(XenPorts ports, int guest, InputHub input, IVmClock clock) : IPvKind
 {
+    private readonly KeyRepeat _repeat = new(clock);
     private readonly List<KeyboardDevice> _devices = [];
 
     public string Name => "vkbd";
@@ -23,9 +26,49 @@ public sealed class KeyboardKind(XenPorts ports, int guest, InputHub input) : IP
 
     public IPvDevice Create(string id, StoreFolder back)
     {
-        var device = new KeyboardDevice(ports, guest, input, gone => _devices.Remove(gone));
+        var device = new KeyboardDevice(ports, guest, input, _repeat, gone => _devices.Remove(gone));
         _devices.Add(device);
         return device;
+    }
+}
+
+/// <summary>
+/// The key that is held, pressed again from time to time: Linux's driver takes that for a repeat and makes none of its own, and the protocol has no way to
+/// ask for one. One for all keyboards of the guest, because a person holds one.
+/// </summary>
+internal sealed class KeyRepeat
+{
+    private const long Delay = 500_000_000, Period = 33_000_000;
+
+    private readonly VmTimer _timer;
+    private KeyboardDevice? _device;
+    private uint _code;
+
+    public KeyRepeat(IVmClock clock) => _timer = clock.CreateTimer("vkbd.repeat", Repeat);
+
+    public void Start(KeyboardDevice device, uint code)
+    {
+        (_device, _code) = (device, code);
+        _timer.ArmAfter(Delay);
+    }
+
+    public void Stop(KeyboardDevice device, uint code)
+    {
+        if (code == _code) Stop(device);
+    }
+
+    public void Stop(KeyboardDevice device)
+    {
+        if (device != _device) return;
+        _device = null;
+        _timer.Cancel();
+    }
+
+    private void Repeat()
+    {
+        if (_device is null) return;
+        _timer.ArmAfter(Period);
+        _device.Repeat(_code);
     }
 }
 
@@ -45,6 +88,7 @@ public sealed class KeyboardDevice : IPvDevice, IKeyboard, IPointer
     private readonly XenPorts _ports;
     private readonly int _guest;
     private readonly InputHub _input;
+    private readonly KeyRepeat _repeat;
     private readonly Action<KeyboardDevice> _gone;
     private readonly byte[] _event = new byte[EventBytes];
     private IGrantMapping? _page;
@@ -53,7 +97,8 @@ public sealed class KeyboardDevice : IPvDevice, IKeyboard, IPointer
     private (int X, int Y) _place;
     private PointerButtons _buttons;
 
-    internal KeyboardDevice(XenPorts ports, int guest, InputHub input, Action<KeyboardDevice> gone) => (_ports, _guest, _input, _gone) = (ports, guest, input, gone);
+    internal KeyboardDevice(XenPorts ports, int guest, InputHub input, KeyRepeat repeat, Action<KeyboardDevice> gone) =>
+        (_ports, _guest, _input, _repeat, _gone) = (ports, guest, input, repeat, gone);
 
     public Action<string>? Broken { get; set; }
 
@@ -116,6 +161,7 @@ public sealed class KeyboardDevice : IPvDevice, IKeyboard, IPointer
     {
         _input.Remove((IKeyboard)this);
         _input.Remove((IPointer)this);
+        _repeat.Stop(this);
         _channel?.Dispose();
         _page?.Dispose();
         (_channel, _page) = (null, null);
@@ -134,7 +180,16 @@ public sealed class KeyboardDevice : IPvDevice, IKeyboard, IPointer
     /// <summary>Keys that Linux has no code for are left out.</summary>
     public void Key(ushort key, bool down)
     {
-        if (LinuxKeys.Code(key) is var code and not 0) SendKey(code, down);
+        if (LinuxKeys.Code(key) is not (var code and not 0)) return;
+        SendKey(code, down);
+        if (!down) _repeat.Stop(this, code);
+        else if ((key & 0xff) is not (LinuxKeys.Control or LinuxKeys.LeftShift or LinuxKeys.RightShift or LinuxKeys.Alt or LinuxKeys.CapsLock)) _repeat.Start(this, code);
+    }
+
+    /// <summary>Only for a guest that has read all before, so that holding a key does not fill the ring.</summary>
+    internal void Repeat(uint code)
+    {
+        if (_page is not null && _page.ReadIndex(AtConsumer) == _produced) SendKey(code, isPressed: true);
     }
 
     /// <summary>The wheel that tilts has no place in the protocol.</summary>

@@ -5,6 +5,9 @@ namespace XenDM.PvBackends.Input;
 /// <summary>Key codes of Linux (linux/input-event-codes.h), which the PV keyboard's protocol uses, by set 1 scan codes.</summary>
 internal static class LinuxKeys
 {
+    /// <summary>Scan codes of keys that do not repeat.</summary>
+    public const byte Control = 0x1d, LeftShift = 0x2a, RightShift = 0x36, Alt = 0x38, CapsLock = 0x3a;
+
     private const ushort Pause = 0xe11d;
     private const ushort PauseCode = 119;
 

@@ -118,7 +118,7 @@ internal sealed class EmbeddedHost : IDisposable
         {
             var ports = _ports = xen.CreatePorts(_loop);
             var images = new PvImages(_drives, _loop, options.Icount);
-            IPvKind[] kinds = [new BlockKind(new BlockHost(ports, xen.DomainId, images, _loop, _machine)), new NetKind("vif", ports, xen.DomainId, new EmbeddedNets(options.Nets, _netdevs, _loop), _loop), new ConsoleKind(ports, xen.DomainId, new PvLines(_chardevs), _loop), new FramebufferKind(ports, xen.DomainId, _loop, _machine.Screen), new KeyboardKind(ports, xen.DomainId, _machine.Input)];
+            IPvKind[] kinds = [new BlockKind(new BlockHost(ports, xen.DomainId, images, _loop, _machine)), new NetKind("vif", ports, xen.DomainId, new EmbeddedNets(options.Nets, _netdevs, _loop), _loop), new ConsoleKind(ports, xen.DomainId, new PvLines(_chardevs), _loop), new FramebufferKind(ports, xen.DomainId, _loop, _machine.Screen), new KeyboardKind(ports, xen.DomainId, _machine.Input, _clock)];
             _machine.PvDevices = new XenBus(ports, xen.DomainId, 0, kinds, _loop, log);
         }
 

@@ -2,6 +2,7 @@ using System;
 using System.Buffers.Binary;
 using System.Globalization;
 using XenDM.Core.Input;
+using XenDM.Core.Time;
 using XenDM.Core.Tracing;
 using XenDM.PvBackends.Input;
 using XenDM.Testing;
@@ -16,6 +17,8 @@ public sealed class KeyboardDeviceTests : IDisposable
     private readonly FakeXen _xen;
     private readonly KeyboardKind _kind;
     private readonly InputHub _hub = new();
+    private readonly VmClock _clock;
+    private long _now;
     private readonly PvBus _bus;
     private readonly string _front, _back;
     private int _page;
@@ -23,8 +26,10 @@ public sealed class KeyboardDeviceTests : IDisposable
 
     public KeyboardDeviceTests()
     {
+        _clock = new VmClock(() => _now);
+        _clock.Start();
         _xen = new FakeXen(_loop);
-        _kind = new KeyboardKind(_xen.Ports, FakeXen.Guest, _hub);
+        _kind = new KeyboardKind(_xen.Ports, FakeXen.Guest, _hub, _clock);
         (_front, _back) = _xen.AddDevice("vkbd", "vkbd", 0);
         _bus = new PvBus(_xen.Ports, FakeXen.Guest, 0, [_kind], _loop, SilentLog.Instance);
         _loop.RunPosted(1000);
@@ -109,6 +114,52 @@ public sealed class KeyboardDeviceTests : IDisposable
         for (var key = 0; key <= 0xffff; key++)
             if (key is 0 or (>= 0x80 and < 0xe000) or (>= 0xe080 and not 0xe11d)) Device.Key((ushort)key, true);
         Assert.Equal(0u, Index(4));
+    }
+
+    /// <summary>Linux's driver takes a key that is pressed while it is down for a repeat, and makes none itself.</summary>
+    [Fact]
+    public void HeldKey_IsPressedAgain_WhileTheGuestReads()
+    {
+        Connect();
+        Device.Key(0x2a, true);
+        Assert.Equal(1u, After(2000));
+        Device.Key(0x1e, true);
+        Assert.Equal(2u, After(499));
+        Assert.InRange(After(1000), 30u, 34u);
+        var last = Index(4);
+        Assert.Equal((3, 1, 30), (Event((int)(last - 1) % 51)[0], Event((int)(last - 1) % 51)[1], Number((int)(last - 1) % 51, 4)));
+
+        // Another key takes over; the release of the first is not its end.
+        Device.Key(0x1f, true);
+        Device.Key(0x1e, false);
+        Assert.True(After(1000) > last + 10);
+        Device.Key(0x1f, false);
+        last = Index(4);
+        Assert.Equal(last, After(2000));
+
+        // A guest that does not read is not written to.
+        Device.Key(0x1e, true);
+        _now += 5_000_000_000;
+        _clock.RunTimers();
+        _now += 5_000_000_000;
+        _clock.RunTimers();
+        Assert.Equal(last + 1, Index(4));
+        Write("state", "5");
+        _loop.RunPosted(1000);
+        Assert.Equal(VmTimer.Never, _clock.NextDeadline);
+    }
+
+    /// <summary>The guest reads all; how much has come in all.</summary>
+    private uint After(int milliseconds)
+    {
+        for (var i = 0; i < milliseconds; i++)
+        {
+            _now += 1_000_000;
+            BinaryPrimitives.WriteUInt32LittleEndian(Page, Index(4));
+            _clock.RunTimers();
+        }
+
+        return Index(4);
     }
 
     [Fact]

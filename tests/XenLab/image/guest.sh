@@ -32,7 +32,7 @@ ld -s -o "$g/bin/pio" "$out/pio.o"
 gcc -Os -Wall -Werror -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables -nostdlib -static -s -o "$g/bin/qd" "$here/guest/qd.c"
 "$here/image/modules.sh" "$host/modules/$kver" "$g/mod" ata_piix sd_mod sr_mod isofs evdev button
 # Drivers that a test loads when it wants them (lib.sh: load).
-more='xen-blkfront xen-netfront e1000 8139cp 8139too crc32c_generic ext4 bochs cirrus'
+more='psmouse xen-blkfront xen-netfront e1000 8139cp 8139too crc32c_generic ext4 bochs cirrus'
 # shellcheck disable=SC2086
 "$here/image/modules.sh" "$host/modules/$kver" "$g/more" $more
 mkdir "$g/more/for"
