@@ -387,13 +387,15 @@ for guest in "${guests[@]}"; do
       else
         pointer='Xen Virtual Pointer'
       fi
-      ask "awk '/i8042/ { n += \$2 } END { print n + 0 }' /proc/interrupts" 10
-      interrupts=$reply
       IFS= read -r text <<'END'
 Hello, World! `-=[]\;',./ ~!@#$%^&*()_+{}|:"<>? 0123456789 The Quick Brown Fox
 END
       listen && qmp "text(r'''$text'''); text('\n')" && typed "$text" || continue
       listen && qmp "text('x'); key('ctrl', 'u'); key('caps_lock'); text('ab1'); key('caps_lock'); text('c'); key('num_lock'); key('kp_7'); key('kp_add'); key('num_lock'); text('\n')" && typed AB1c7+ || continue
+      qmp "key('print'); key('shift', 'print'); key('ctrl', 'pause'); key('pause'); key('meta_l'); key('alt_r')" && ask 'sleep 1; dmesg | grep -c "Unknown key"' 20
+      [ "$reply" = 0 ] || { ask 'dmesg | grep "Unknown key" | head -3' 20; fail "a key that Linux does not know: $reply"; continue; }
+      ask "awk '/i8042/ { n += \$2 } END { print n + 0 }' /proc/interrupts" 10
+      interrupts=$reply
       # A key that is held for a second and a half repeats thirty times a second after a quarter or half of one.
       listen && qmp "key('z', hold=1500); text('\n')" && ask 'for n in $(seq 100); do [ -e /read ] && break; sleep 0.1; done; cat /read; rm -f /read' 30
       [[ $reply =~ ^z{20,50}$ ]] || { fail "a held key gave '$reply'"; continue; }

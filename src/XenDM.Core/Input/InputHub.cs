@@ -33,8 +33,8 @@ public sealed class InputHub
     /// <summary>The pointer that gets movements; null for none.</summary>
     public IPointer? Pointer => _chosen is { IsActive: true } ? _chosen : _pointers.FindLast(static p => p.IsActive);
 
-    /// <summary>Null where there is no keyboard, or its lights are unknown.</summary>
-    public KeyboardLeds? Leds => Keyboard?.Leds;
+    /// <summary>Of a keyboard without lights the guest shows its locks at another one. Null where no keyboard has any.</summary>
+    public KeyboardLeds? Leds => Keyboard?.Leds ?? _keyboards.FindLast(static k => k is { IsActive: true, Leds: not null })?.Leds;
 
     private IKeyboard? Keyboard => _keyboards.FindLast(static k => k.IsActive);
 

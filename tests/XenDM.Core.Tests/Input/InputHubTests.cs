@@ -143,6 +143,8 @@ public sealed class InputHubTests
         Assert.Equal(1, told);
         Assert.Equal(KeyboardLeds.NumLock, _hub.Leds);
         _hub.Add(new Keyboard(_log, "dark"));
+        Assert.Equal(KeyboardLeds.NumLock, _hub.Leds);
+        keyboard.IsActive = false;
         Assert.Null(_hub.Leds);
     }
 
@@ -221,5 +223,73 @@ public sealed class InputHubTests
         first.IsActive = true;
         _hub.Remove(first);
         Assert.Same(second, _hub.Pointer);
+    }
+
+    /// <summary>Whatever several persons do while keyboards and pointers come and go: each key goes down once, up once, and nothing stays.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    public void RandomPersons_LeaveNothingPressed(int seed)
+    {
+        var random = new Random(seed);
+        var devices = new List<Checked>();
+        var seats = new List<InputSeat>();
+        for (var i = 0; i < 20_000; i++)
+        {
+            var seat = seats.Count > 0 ? seats[random.Next(seats.Count)] : null;
+            switch (random.Next(40))
+            {
+                case 0 when seats.Count < 5: seats.Add(_hub.Open()); break;
+                case 1 when seat is not null && seats.Remove(seat): seat.Dispose(); break;
+                case 2 when devices.Count < 4:
+                    var added = new Checked { IsAbsolute = random.Next(2) == 0 };
+                    devices.Add(added);
+                    _hub.Add((IKeyboard)added);
+                    _hub.Add((IPointer)added);
+                    break;
+                case 3 when devices.Count > 0:
+                    var gone = devices[random.Next(devices.Count)];
+                    devices.Remove(gone);
+                    _hub.Remove((IKeyboard)gone);
+                    _hub.Remove((IPointer)gone);
+                    break;
+                case 4 when devices.Count > 0: devices[random.Next(devices.Count)].IsActive ^= true; break;
+                case 5 when devices.Count > 0: _hub.Choose(devices[random.Next(devices.Count)]); break;
+                case 6: seat?.ReleaseAll(); break;
+                case < 15: seat?.Move(random.Next(0x8000), random.Next(0x8000), 0, 0, (PointerButtons)random.Next(32)); break;
+                case < 20: seat?.Press((PointerButtons)random.Next(32)); break;
+                case < 22: seat?.MoveBy(random.Next(9), random.Next(9), 0, 0, (PointerButtons)random.Next(32)); break;
+                default: seat?.Key((ushort)random.Next(1, 20), random.Next(2) == 0); break;
+            }
+        }
+
+        foreach (var seat in seats) seat.Dispose();
+        foreach (var device in devices)
+        {
+            Assert.Empty(device.Down);
+            Assert.Equal(PointerButtons.None, device.Buttons);
+        }
+    }
+
+    private sealed class Checked : IKeyboard, IPointer
+    {
+        public string Name => "";
+
+        public bool IsActive { get; set; } = true;
+
+        public bool IsAbsolute { get; init; }
+
+        public KeyboardLeds? Leds => null;
+
+        public Action? LedsChanged { get; set; }
+
+        public HashSet<ushort> Down { get; } = [];
+
+        public PointerButtons Buttons { get; private set; }
+
+        public void Key(ushort key, bool down) => Assert.True(down ? Down.Add(key) : Down.Remove(key));
+
+        public void Move(int x, int y, int wheel, int sideWheel, PointerButtons buttons) => Buttons = buttons;
     }
 }
