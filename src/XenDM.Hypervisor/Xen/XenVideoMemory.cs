@@ -24,7 +24,7 @@ public interface IVideoPages : IForeignMapper
     /// </summary>
     void Pin(ulong firstPage, uint pages, bool on);
 
-    /// <summary>Pages of one range that the guest wrote since the last call with this range; 0 pages end it.</summary>
+    /// <summary>Pages of one range that the guest wrote since the last call with this range: Xen keeps track of one.</summary>
     /// <param name="bitmap">A bit a page, rounded up to 8 bytes.</param>
     /// <returns>False when Xen cannot tell.</returns>
     bool TrackDirty(ulong firstPage, uint pages, Span<byte> bitmap);
@@ -121,7 +121,6 @@ public sealed class XenVideoMemory : VideoMemory, IDisposable
 
     public void Dispose()
     {
-        StopTracking();
         Unmap();
     }
 
@@ -163,7 +162,10 @@ public sealed class XenVideoMemory : VideoMemory, IDisposable
     {
         if (_tracked.Pages == 0) return;
         _tracked = default;
-        _host.TrackDirty(0, 0, []);
+
+        // Linux refuses the call that would end it, because its bitmap is empty. A page that nobody writes costs nothing.
+        Span<byte> page = stackalloc byte[sizeof(ulong)];
+        _host.TrackDirty(_home >> PageShift, 1, page);
     }
 
     /// <summary>A guest that sets the adapter over its RAM would lose that RAM.</summary>

@@ -18,11 +18,11 @@ mapped() { awk '/\/dev\/xen\/privcmd/ { split($1, a, "-"); n += ("0x" a[2]) - ("
 # last one's bytes in $OUT/wanted, and its sides and depth in $size.
 pictures() {
   say '--- a picture in the framebuffer'
-  must "$1" 'framebuffer && disk hda' 60
+  must "$1" framebuffer 60
   size=$reply
   set -- "$1" $size
   bytes=$(($2 * $3 * $4 / 8))
-  must "$1" "dd if=/dev/hda of=/dev/fb0 bs=4096 count=$((bytes / 4096)) 2>/dev/null; sleep 1" 120
+  must "$1" "dd if=/dev/hda of=/dev/fb0 bs=4096 count=$((bytes / 4096)) 2>/dev/null && sleep 1" 120
   dd if=/data/data.img of="$OUT/wanted" bs=4096 count=$((bytes / 4096)) 2>/dev/null
   truncate -s $bytes "$OUT/wanted"
   shot "$OUT/first.ppm"
@@ -62,7 +62,7 @@ screen_guest() {
   say "--- RSS $(awk '/VmRSS/ { print $2 }' /proc/$pid/status) KiB, $(mapped "$pid") MiB of the guest mapped"
   python3 /lab/dom0/screen.py vnc "$vnc_host" "$vnc_port" wrong "$OUT/no.ppm" >"$OUT/refused" 2>&1 && fail 'a wrong password is taken'
   up "$1" 240
-  must "$1" "load $3" 60
+  must "$1" "load $3 && disk hda" 60
   pictures "$1"
   python3 /lab/dom0/screen.py dump "/run/xen/qmp-libxl-$domid" "$OUT/dump.ppm" >"$OUT/dump" 2>&1 || fail "screendump: $(tail -1 "$OUT/dump")"
   same "$OUT/dump.ppm" "$OUT/wanted" $size

@@ -9,7 +9,7 @@ pid=$(dm_pid "$domid")
 python3 /lab/dom0/restricted.py "$pid" "$domid" 6400 >"$OUT/restricted" 2>&1 || fail "$(tail -1 "$OUT/restricted")"
 up f 240
 vnc_of "$domid"
-must f 'load bochs' 60
+must f 'load bochs && disk hda' 60
 pictures f
 must f 'rd hda 16' 120
 want 'sum of 16 MiB' "$reply" "$(file_sum /data/data.img 16)"
