@@ -100,6 +100,13 @@ public interface IMonitorTarget
     /// <param name="fd">An open descriptor that stays the caller's, or -1.</param>
     void SaveDevices(string fileName, int fd);
 
+    /// <summary>Writes a picture of the screen.</summary>
+    /// <param name="fd">An open descriptor that stays the caller's, or -1.</param>
+    /// <param name="isPng">PNG, else PPM.</param>
+    /// <param name="device">Id of a display adapter, or null for what is shown.</param>
+    /// <param name="head">Of the adapter; null for the first.</param>
+    void DumpScreen(string fileName, int fd, bool isPng, string? device, int? head) => throw new QmpException("There is no console to take a screendump from");
+
     void SetDirtyLog(bool on);
 
     /// <param name="socket">The vCPU.</param>

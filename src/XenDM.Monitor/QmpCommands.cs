@@ -60,6 +60,7 @@ public sealed class QmpCommands
         ["set_link"] = new(static (c, a, _, w) => c.SetLink(a, w), "name", "up"),
         ["netdev_add"] = new(static (c, a, _, w) => c.AddNetdev(a, w)) { TakesAnyArgument = true },
         ["netdev_del"] = new(static (c, a, _, w) => c.RemoveNetdev(a, w), "id"),
+        ["screendump"] = new(static (c, a, _, w) => c.DumpScreen(a, w), "filename", "format", "device", "head"),
         ["xen-save-devices-state"] = new(static (c, a, _, w) => c.SaveDevices(a, w), "filename", "live"),
         ["xen-load-devices-state"] = new(static (_, a, _, _) => LoadDevices(a), "filename"),
         ["xen-set-global-dirty-log"] = new(static (c, a, _, w) => c.SetDirtyLog(a, w), "enable"),
@@ -591,6 +592,15 @@ public sealed class QmpCommands
         a.OptionalBool("live");
         var file = a.Text("filename");
         _target.SaveDevices(file, _fds.Resolve(file));
+        Empty(w);
+    }
+
+    private void DumpScreen(QmpArguments a, Utf8JsonWriter w)
+    {
+        var file = a.Text("filename");
+        var format = a.OptionalText("format") ?? "ppm";
+        if (format is not ("ppm" or "png")) throw new QmpException($"Parameter 'format' does not accept value '{format}'");
+        _target.DumpScreen(file, _fds.Resolve(file), format == "png", a.OptionalText("device"), a.OptionalInteger("head"));
         Empty(w);
     }
 

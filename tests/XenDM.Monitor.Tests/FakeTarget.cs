@@ -80,6 +80,8 @@ internal sealed class FakeTarget : IMonitorTarget
 
     public void SaveDevices(string fileName, int fd) => Calls.Add($"save {fileName} {fd}");
 
+    public void DumpScreen(string fileName, int fd, bool isPng, string? device, int? head) => Calls.Add($"screen {fileName} {fd} {isPng} {device} {head}");
+
     public void SetDirtyLog(bool on) => Calls.Add($"dirty-log {on}");
 
     public void PlugCpu(int socket) => Calls.Add($"cpu {socket}");

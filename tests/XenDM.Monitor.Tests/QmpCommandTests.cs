@@ -39,6 +39,8 @@ public sealed class QmpCommandTests
     [InlineData("""{"execute":"xen-set-global-dirty-log"}""", "GenericError", "Parameter 'enable' is missing")]
     [InlineData("""{"execute":"query-command-line-options","arguments":{"option":"zz"}}""", "GenericError", "invalid option name: zz")]
     [InlineData("""{"execute":"set_link","arguments":{"name":"net0"}}""", "GenericError", "Parameter 'up' is missing")]
+    [InlineData("""{"execute":"screendump","arguments":{"filename":"/tmp/x","format":"gif"}}""", "GenericError", "Parameter 'format' does not accept value 'gif'")]
+    [InlineData("""{"execute":"screendump","arguments":{"filename":"/dev/fdset/7"}}""", "GenericError", "Could not open '/dev/fdset/7': there is no such set of file descriptors")]
     [InlineData("""{"execute":"netdev_add","arguments":{"type":"user"}}""", "GenericError", "Parameter 'id' is missing")]
     [InlineData("""{"execute":"netdev_add","arguments":{"type":"user","id":"x","net":null}}""", "GenericError", "Invalid parameter type for 'net', expected: string")]
     [InlineData("""{"execute":"netdev_add","arguments":{"type":"user","id":"x","net":[[]]}}""", "GenericError", "Invalid parameter type for 'net', expected: string")]
@@ -59,6 +61,8 @@ public sealed class QmpCommandTests
     [InlineData("""{"execute":"xen-save-devices-state","arguments":{"live":true,"filename":"/tmp/x"}}""", "save /tmp/x -1")]
     [InlineData("""{"execute":"device_add","arguments":{"id":"cpu-1","driver":"qemu32-i386-cpu","socket-id":1,"core-id":0,"thread-id":0}}""", "cpu 1")]
     [InlineData("""{"execute":"set_link","arguments":{"name":"net0","up":false}}""", "link net0 False")]
+    [InlineData("""{"execute":"screendump","arguments":{"filename":"/tmp/x"}}""", "screen /tmp/x -1 False  ")]
+    [InlineData("""{"execute":"screendump","arguments":{"filename":"/tmp/x","format":"png","device":"vga","head":0}}""", "screen /tmp/x -1 True vga 0")]
     [InlineData("""{"execute":"netdev_del","arguments":{"id":"net0"}}""", "no netdev net0")]
     [InlineData("""{"execute":"netdev_add","arguments":{"type":"user","id":"u","restrict":true,"hostfwd":[{"str":"tcp::1-:2"},{"str":"udp::3-:4"}],"queues":2}}""",
         "netdev [type, user] [id, u] [restrict, on] [hostfwd, tcp::1-:2] [hostfwd, udp::3-:4] [queues, 2]")]

@@ -42,7 +42,7 @@ internal sealed class MachineTerminal : ITerminalActions, IMachineObserver, IDis
         var vga = machine.Board.Vga ?? throw new UsageException("--display", "text needs a display adapter: leave out --vga none");
         if (Posix.SaveTerminal(0) is null || Posix.GetTerminalSize(Output, out _, out _) < 0) throw new UsageException("--display", "text needs a terminal on standard input and output");
         _terminal = StreamChar.Stdio("display", loop, signal: false);
-        _display = new TerminalDisplay(_terminal, vga, machine.Input.Open(), machine.Board.Keyboard.Keyboard, machine.Clock, this, TerminalSize, Directory.GetCurrentDirectory());
+        _display = new TerminalDisplay(_terminal, vga, machine.Screen, machine.Input.Open(), machine.Board.Keyboard.Keyboard, machine.Clock, this, TerminalSize, Directory.GetCurrentDirectory());
         _resized = new TerminationSignals((PosixSignal)SignalWindowChange);
         _resizedWatch = loop.Watch(_resized.Fd, FdEvents.Readable, Resized);
         machine.Observers.Add(this);

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.IO;
 using System.Text;
 using XenDM.Core.Backends;
+using XenDM.Core.Display;
 using XenDM.Core.Input;
 using XenDM.Core.Time;
 using XenDM.Devices.Display.Vga;
@@ -45,6 +46,7 @@ internal sealed class TerminalDisplay : ICharFrontend, IKeySink, IDisposable
     private readonly ICharBackend _terminal;
     private readonly VgaAdapter _vga;
     private readonly InputSeat _seat;
+    private readonly ScreenHub _screen;
     private readonly Ps2Keyboard _keyboard;
     private readonly ITerminalActions _actions;
     private readonly Func<(int Columns, int Rows)> _size;
@@ -65,15 +67,17 @@ internal sealed class TerminalDisplay : ICharFrontend, IKeySink, IDisposable
     private bool _disposed;
 
     /// <param name="terminal">A terminal in raw mode.</param>
+    /// <param name="screen">What pictures are taken of.</param>
     /// <param name="seat">Where the keys are typed.</param>
     /// <param name="keyboard">The guest's keyboard as far as it takes keys one by one.</param>
     /// <param name="size">Asks for its size.</param>
     /// <param name="folder">Where pictures of the screen go.</param>
-    public TerminalDisplay(ICharBackend terminal, VgaAdapter vga, InputSeat seat, Ps2Keyboard keyboard, IVmClock clock, ITerminalActions actions, Func<(int Columns, int Rows)> size, string folder)
+    public TerminalDisplay(ICharBackend terminal, VgaAdapter vga, ScreenHub screen, InputSeat seat, Ps2Keyboard keyboard, IVmClock clock, ITerminalActions actions, Func<(int Columns, int Rows)> size, string folder)
     {
         _terminal = terminal;
         _vga = vga;
         _seat = seat;
+        _screen = screen;
         _keyboard = keyboard;
         _actions = actions;
         _size = size;
@@ -198,7 +202,7 @@ internal sealed class TerminalDisplay : ICharFrontend, IKeySink, IDisposable
     {
         try
         {
-            Say($" The screen is in {Screenshot.WriteNext(_vga, _folder)}. ");
+            Say($" The screen is in {Picture.WriteNext(_screen, _folder)}. ");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -40,6 +40,7 @@ internal sealed class HumanMonitor
         ["change"] = ("vnc password TEXT -- the password of the VNC server", static (m, o, w) => m.Change(o, w)),
         ["set_password"] = ("vnc TEXT -- the same", static (m, o, w) => m.SetPassword(o, w)),
         ["expire_password"] = ("vnc now|never|+SECONDS|SECONDS -- when it ends, from now or since 1970", static (m, o, w) => m.ExpirePassword(o, w)),
+        ["screendump"] = ("FILE [-f png|ppm] [DEVICE [HEAD]] -- a picture of the screen; PPM unless -f says otherwise", static (m, o, w) => m.DumpScreen(o, w)),
         ["quit"] = ("-- end the process", static (m, o, w) => m._target.Quit()),
     };
 
@@ -271,6 +272,25 @@ internal sealed class HumanMonitor
     {
         if (words.Length == 3 && words[2] is "on" or "off") _target.SetLink(words[1], words[2] == "on");
         else Line(output, "write set_link NAME on, or off");
+    }
+
+    private void DumpScreen(StringBuilder output, string[] words)
+    {
+        var rest = new List<string>(words[1..]);
+        var isPng = false;
+        var option = rest.IndexOf("-f");
+        var isRight = option < 0 || (option + 1 < rest.Count && rest[option + 1] is "png" or "ppm");
+        if (isRight && option >= 0)
+        {
+            isPng = rest[option + 1] == "png";
+            rest.RemoveRange(option, 2);
+        }
+
+        var head = 0;
+        if (isRight && rest.Count is >= 1 and <= 3 && (rest.Count < 3 || int.TryParse(rest[2], out head)))
+            _target.DumpScreen(rest[0], -1, isPng, rest.Count > 1 ? rest[1] : null, rest.Count > 2 ? head : null);
+        else
+            Line(output, "write screendump FILE [-f png|ppm] [DEVICE [HEAD]]");
     }
 
     private void AddForward(StringBuilder output, string[] words)

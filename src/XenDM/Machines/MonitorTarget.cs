@@ -6,7 +6,9 @@ using XenDM.Backends.Block;
 using XenDM.Backends.Char;
 using XenDM.CommandLine;
 using XenDM.Core.Backends;
+using XenDM.Core.Display;
 using XenDM.Core.Pci;
+using XenDM.Display;
 using XenDM.Interop.Libc;
 using XenDM.Monitor;
 using XenDM.PvBackends.XenBus;
@@ -205,6 +207,33 @@ internal sealed class MonitorTarget : IMonitorTarget, IMachineObserver
         {
             if (wasRunning) machine.Continue();
         }
+    }
+
+    public void DumpScreen(string fileName, int fd, bool isPng, string? device, int? head)
+    {
+        if (device is not null && !IsDisplay(device)) throw QmpException.NoDevice(device);
+        if (head is not (null or 0)) throw new QmpException($"There is no head {head}");
+        if (head is not null && device is null) throw new QmpException("'head' must be specified together with 'device'");
+        var screen = Run?.Screen ?? throw new QmpException("There is no console to take a screendump from");
+        screen.Refresh();
+        if (screen.Frame.Width == 0) throw new QmpException("There is no console to take a screendump from");
+        try
+        {
+            using var file = fd >= 0 ? new FileStream(new SafeFileHandle(Duplicate(fd), ownsHandle: true), FileAccess.Write, 0) : new FileStream(fileName, FileMode.Create, FileAccess.Write);
+            using var buffered = new BufferedStream(file, 64 << 10);
+            Picture.Write(screen.Frame, buffered, isPng);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            throw new QmpException($"failed to open file '{fileName}': {e.Message}");
+        }
+    }
+
+    private bool IsDisplay(string id)
+    {
+        foreach (var device in Machine?.Board.Devices ?? [])
+            if (device is IScreenSource && device.Id == id) return true;
+        return false;
     }
 
     public void SetDirtyLog(bool on) => Real().SetDirtyLog(on);

@@ -134,6 +134,7 @@ internal sealed class EmbeddedHost : IDisposable
         Monitors.Attach(board, _chardevs, target, _fds, _resources);
         if (options.Gdb is { } gdb) AttachDebugger(gdb, new HumanMonitor(target, _machine));
         foreach (var chip in options.Trace) Trace(chip);
+        if (options.RecordScreen is { } recording) _resources.Push(Record(recording));
         if (options.Display == RunDisplay.Text)
             _resources.Push(new MachineTerminal(_machine, new HumanMonitor(target, _machine), _loop, PressPowerButton, () => Quit(0)));
     }
@@ -159,6 +160,18 @@ internal sealed class EmbeddedHost : IDisposable
         _debugger = new GdbSession(backend, new EmbeddedDebugger(_embedded, _machine.Continue, _machine.Stop), monitor.Run, () => Quit(0));
         _resources.Push(_debugger);
         Console.Error.WriteLine($"xendm: waits for a debugger: target remote {address.Path ?? $":{address.Port}"}");
+    }
+
+    private ScreenRecorder Record(string path)
+    {
+        try
+        {
+            return new ScreenRecorder(path, _machine.Screen, _clock, _log);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new UsageException("--record-screen", $"'{path}' cannot be written: {e.Message}");
+        }
     }
 
     private void BuildPlatform(RunOptions options)

@@ -38,6 +38,7 @@ internal static class RunArguments
     private static readonly Option<string?> s_keymap = new("--keymap", "-k");
     private static readonly Option<string[]> s_object = new("--object");
     private static readonly Option<string?> s_vga = new("--vga");
+    private static readonly Option<string?> s_recordScreen = new("--record-screen");
     private static readonly Option<string[]> s_console = new("--console");
     private static readonly Option<bool> s_pvDisplay = Flag("--pv-display");
     private static readonly Option<bool> s_noXen = Flag("--no-xen");
@@ -58,7 +59,7 @@ internal static class RunArguments
 
     private static readonly Command s_command = new("run")
     {
-        s_memory, s_cpus, s_cpu, s_disk, s_cdrom, s_net, s_kernel, s_initrd, s_append, s_firmware, s_boot, s_serial, s_display, s_vnc, s_keymap, s_object, s_vga, s_noReboot, s_monitor, s_qmp, s_clock, s_seed, s_log, s_trace,
+        s_memory, s_cpus, s_cpu, s_disk, s_cdrom, s_net, s_kernel, s_initrd, s_append, s_firmware, s_boot, s_serial, s_display, s_vnc, s_keymap, s_object, s_vga, s_recordScreen, s_noReboot, s_monitor, s_qmp, s_clock, s_seed, s_log, s_trace,
         s_web, s_gdb, s_demo, s_hash, s_noXen, s_console, s_pvDisplay, s_debugExit, s_testDevice, s_help,
     };
 
@@ -116,6 +117,7 @@ internal static class RunArguments
             Keymap = parsed.GetValue(s_keymap),
             Objects = Array.ConvertAll(parsed.GetValue(s_object) ?? [], static o => OptionList.Parse("--object", o, "qom-type")),
             HasVga = Vga(parsed.GetValue(s_vga), display),
+            RecordScreen = parsed.GetValue(s_recordScreen),
             HasXen = !IsGiven(parsed, s_noXen),
             NoReboot = IsGiven(parsed, s_noReboot),
             Monitor = Monitor(parsed.GetValue(s_monitor)),
@@ -133,6 +135,13 @@ internal static class RunArguments
         };
         if (!options.HasXen && options.HasPvDisk) throw new UsageException("--disk", "'pv' is a disk for Xen's drivers, and --no-xen hides Xen");
         if (!options.HasXen && options.Firmware.Kind == FirmwareKind.HvmLoader) throw new UsageException("--no-xen", "hides Xen, which hvmloader and what else is given as an ELF file with --firmware cannot do without");
+        if (options.RecordScreen is { } recording)
+        {
+            if (!options.HasVga) throw new UsageException("--record-screen", "there is no screen with --vga none");
+            if (recording.Length == 0) throw new UsageException("--record-screen", "the name of a file is missing");
+            if (Path.GetDirectoryName(Path.GetFullPath(recording)) is { } folder && !Directory.Exists(folder)) throw new UsageException("--record-screen", $"'{recording}': there is no folder '{folder}'");
+        }
+
         CheckStandardInput(options);
         return options;
     }

@@ -110,6 +110,9 @@ internal sealed record RunOptions
     /// <summary>The board has a display adapter.</summary>
     public bool HasVga { get; init; } = true;
 
+    /// <summary>File for an animated picture of the screen; null for none.</summary>
+    public string? RecordScreen { get; init; }
+
     /// <summary>The process ends when the guest resets.</summary>
     public bool NoReboot { get; init; }
 

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.IO;
 using System.Text;
 using XenDM.Display;
+using XenDM.Testing;
 
 namespace XenDM.Tests.Display;
 
@@ -16,7 +17,7 @@ public sealed class TerminalDisplayTests : ITerminalActions, IDisposable
     private readonly TerminalDisplay _display;
     private (int Columns, int Rows) _size = (80, 25);
 
-    public TerminalDisplayTests() => _display = new TerminalDisplay(_terminal, _board.Vga, _board.Input.Open(), _board.Keyboard.Keyboard, _board.Board.Clock, this, () => _size, _folder);
+    public TerminalDisplayTests() => _display = new TerminalDisplay(_terminal, _board.Vga, _board.Screen, _board.Input.Open(), _board.Keyboard.Keyboard, _board.Board.Clock, this, () => _size, _folder);
 
     public void Dispose()
     {
@@ -134,20 +135,17 @@ public sealed class TerminalDisplayTests : ITerminalActions, IDisposable
     }
 
     [Fact]
-    public void APictureIsAPpm()
+    public void APictureIsAPng()
     {
         _terminal.Type("\u0001s");
-        Assert.Contains("xendm-1.ppm", _terminal.Take(), StringComparison.Ordinal);
+        Assert.Contains("xendm-1.png", _terminal.Take(), StringComparison.Ordinal);
         _terminal.Type("\u0001s");
-        Assert.Contains("xendm-2.ppm", _terminal.Take(), StringComparison.Ordinal);
-        var bytes = File.ReadAllBytes(Path.Combine(_folder, "xendm-1.ppm"));
-        var header = "P6\n720 400\n255\n"u8;
-        Assert.True(bytes.AsSpan().StartsWith(header));
-        Assert.Equal(header.Length + (720 * 400 * 3), bytes.Length);
+        Assert.Contains("xendm-2.png", _terminal.Take(), StringComparison.Ordinal);
+        var picture = Assert.Single(PngReader.Read(File.ReadAllBytes(Path.Combine(_folder, "xendm-1.png"))).Frames);
+        Assert.Equal((720, 400), (picture.Width, picture.Height));
 
         // The cursor, in the colour of the text, on scan lines 13 and 14.
-        Assert.Equal([0xaa, 0xaa, 0xaa], bytes.AsSpan(header.Length + (13 * 720 * 3), 3).ToArray());
-        Assert.Equal([0, 0, 0], bytes.AsSpan(header.Length + (12 * 720 * 3), 3).ToArray());
+        Assert.Equal((0xaa_aaaau, 0xaa_aaaau, 0u, 0u), (picture.Line(13)[0], picture.Line(14)[7], picture.Line(12)[0], picture.Line(13)[8]));
     }
 
     [Fact]

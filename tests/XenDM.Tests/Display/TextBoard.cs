@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Text;
 using XenDM.Core.Backends;
+using XenDM.Core.Display;
 using XenDM.Core.Memory;
 using XenDM.Core.Input;
 using XenDM.Core.State;
@@ -38,7 +39,10 @@ internal sealed class TextBoard : TestBoardHolder
         Board.In8(0x3da);
         Board.Out8(0x3c0, 0x20);
         Clear();
+        Screen.Add(Vga);
     }
+
+    public ScreenHub Screen { get; } = new();
 
     public StdVga Vga { get; }
 

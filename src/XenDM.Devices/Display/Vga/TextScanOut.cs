@@ -26,6 +26,7 @@ internal sealed class TextScanOut
     private const uint CursorBit = 1 << 17;
     private const int CursorStartShift = 18, CursorEndShift = 23;
     private const uint Nothing = uint.MaxValue;
+    private const int None = int.MinValue;
 
     private readonly VideoMemory _memory;
     private readonly Screen _screen;
@@ -90,7 +91,7 @@ internal sealed class TextScanOut
     {
         var memory = _memory.Bytes;
         var blinks = false;
-        int step = setup.CellWidth * setup.DotWidth, left = -at.Pan * setup.DotWidth, from = -1;
+        int step = setup.CellWidth * setup.DotWidth, left = -at.Pan * setup.DotWidth, from = None;
         var canBlink = (setup.Attribute & ModeBlink) != 0;
         for (int column = 0, x = left; column < known.Length; column++, x += step)
         {
@@ -111,18 +112,18 @@ internal sealed class TextScanOut
             var isOther = x < frame.Width && (cell != known[column] || IsOther(cell, setup));
             if (isOther)
             {
-                if (from < 0) from = x;
+                if (from == None) from = x;
                 known[column] = cell;
                 DrawCell(frame, setup, colours, cell, x, top, scans);
             }
-            else if (from >= 0)
+            else if (from != None)
             {
                 damage.Add(from, top, x - from, scans.Length);
-                from = -1;
+                from = None;
             }
         }
 
-        if (from >= 0) damage.Add(from, top, frame.Width - from, scans.Length);
+        if (from != None) damage.Add(from, top, frame.Width - from, scans.Length);
         return blinks;
     }
 
