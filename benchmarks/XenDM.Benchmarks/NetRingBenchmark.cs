@@ -34,7 +34,7 @@ public class NetRingBenchmark : IPvNets, IDataPlane
     public void Connect()
     {
         var xen = new FakeXen(_loop, 256);
-        _bus = new XenBus(xen.Ports, FakeXen.Guest, 0, [new NetKind("vif", xen.Ports, FakeXen.Guest, this)], _loop, SilentLog.Instance);
+        _bus = new XenBus(xen.Ports, FakeXen.Guest, 0, [new NetKind("vif", xen.Ports, FakeXen.Guest, this, _loop)], _loop, SilentLog.Instance);
         var (front, back) = xen.AddDevice("vif", "vif", 0, ("mac", "00:16:3e:00:00:01"));
         var nic = new NetFront(xen, front, back, new NetFrontOptions(), _loop.RunPosted);
         if (!nic.Connect()) throw new InvalidOperationException("no connection");

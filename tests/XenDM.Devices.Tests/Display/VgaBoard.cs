@@ -49,15 +49,45 @@ internal sealed class VgaBoard
 
     public Span<byte> Vram => Memory.Bytes;
 
-    public void Sequencer(int index, int value) => Board.Out16(0x3c4, (value << 8) | index);
+    /// <summary>What was written to the registers, for who wants to know what the screen has to show.</summary>
+    public byte[] SequencerValues { get; } = new byte[8];
 
-    public void Crtc(int index, int value) => Board.Out16(0x3d4, (value << 8) | index);
+    /// <inheritdoc cref="SequencerValues"/>
+    public byte[] CrtcValues { get; } = new byte[64];
 
-    public void Graphics(int index, int value) => Board.Out16(0x3ce, (value << 8) | index);
+    /// <inheritdoc cref="SequencerValues"/>
+    public byte[] GraphicsValues { get; } = new byte[16];
+
+    /// <inheritdoc cref="SequencerValues"/>
+    public byte[] AttributeValues { get; } = new byte[64];
+
+    /// <summary>The palette as 00RRGGBB.</summary>
+    public uint[] Colours { get; } = new uint[256];
+
+    private int _misc;
+
+    public void Sequencer(int index, int value)
+    {
+        SequencerValues[index] = (byte)value;
+        Board.Out16(0x3c4, (value << 8) | index);
+    }
+
+    public void Crtc(int index, int value)
+    {
+        CrtcValues[index] = (byte)value;
+        Board.Out16((ushort)((_misc & 1) != 0 ? 0x3d4 : 0x3b4), (value << 8) | index);
+    }
+
+    public void Graphics(int index, int value)
+    {
+        GraphicsValues[index] = (byte)value;
+        Board.Out16(0x3ce, (value << 8) | index);
+    }
 
     public void Attribute(int index, int value)
     {
-        Board.In8(0x3da);
+        AttributeValues[index & 0x1f] = (byte)value;
+        Board.In8((ushort)((_misc & 1) != 0 ? 0x3da : 0x3ba));
         Board.Out8(0x3c0, index);
         Board.Out8(0x3c0, value);
     }
@@ -71,7 +101,13 @@ internal sealed class VgaBoard
     public void Dac(int index, int red, int green, int blue)
     {
         Board.Out8(0x3c8, index);
-        foreach (var value in (int[])[red, green, blue]) Board.Out8(0x3c9, value);
+        foreach (var value in (int[])[red, green, blue])
+        {
+            Board.Out8(0x3c9, value);
+            Colours[index] = (Colours[index] << 8) | (uint)((value << 2) | (value >> 4));
+        }
+
+        Colours[index] &= 0xff_ffff;
     }
 
     public void Vbe(int index, int value)
@@ -163,9 +199,10 @@ internal sealed class VgaBoard
         for (var n = 0; n < 256; n++) Dac(n, n & 0x3f, (n >> 1) & 0x3f, (n >> 2) & 0x3f);
     }
 
-    private void SetMode(int misc, byte[] sequencer, byte[] crtc, byte[] graphics, int attributeMode, int pan)
+    public void SetMode(int misc, byte[] sequencer, byte[] crtc, byte[] graphics, int attributeMode, int pan)
     {
         Vbe(4, 0);
+        _misc = misc;
         Board.Out8(0x3c2, misc);
         Sequencer(0, 1);
         for (var n = 1; n < 5; n++) Sequencer(n, sequencer[n]);
@@ -181,9 +218,9 @@ internal sealed class VgaBoard
     }
 
     /// <summary>Gives the palette to the screen.</summary>
-    private void Finish()
+    public void Finish()
     {
-        Board.In8(0x3da);
+        Board.In8((ushort)((_misc & 1) != 0 ? 0x3da : 0x3ba));
         Board.Out8(0x3c0, 0x20);
     }
 }
