@@ -15,7 +15,7 @@ internal enum RegisterBank
     Graphics,
 }
 
-/// <summary>What an adapter adds to the registers of the VGA. With one, all bits of the index registers are there.</summary>
+/// <summary>What an adapter adds to the registers of the VGA. With one, the sequencer's index has 8 bits and that of the graphics controller 6.</summary>
 internal interface IVgaExtension
 {
     /// <summary>Registers of the adapter, or what it adds to one of the VGA's.</summary>

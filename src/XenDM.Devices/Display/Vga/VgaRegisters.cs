@@ -34,9 +34,7 @@ public sealed class VgaRegisters : IStateful
     private const byte StatusDisplayOff = 0x01;
     private const byte StatusRetrace = 0x08;
     private const byte DacReads = 0x03;
-    private const byte SequencerIndexMask = 0x07;
     private const byte CrtcIndexMask = 0x3f;
-    private const byte GraphicsIndexMask = 0x0f;
     private const long ShortestFrame = 4_000_000;
     private const long LongestFrame = 50_000_000;
 
@@ -95,7 +93,7 @@ public sealed class VgaRegisters : IStateful
         .Computed(0x1, 1, "AR data", read: static v => (uint)s_attribute.Read(v, (uint)v._attributeIndex & 0x1f, 1))
         .Byte(0x2, "MISC", static v => ref v._misc, read: static _ => StatusSwitchSense, write: static (v, value) => v.WriteMisc((byte)value))
         .Byte(0x3, "VSE", static v => ref v._enable, reset: 1, mask: 0x01)
-        .Byte(0x4, "SR index", static v => ref v._sequencerIndex, write: static (v, value) => v._sequencerIndex = (byte)(value & v.IndexMask(SequencerIndexMask)))
+        .Byte(0x4, "SR index", static v => ref v._sequencerIndex, write: static (v, value) => v._sequencerIndex = (byte)(value & v.SequencerIndexMask))
         .Computed(0x5, 1, "SR data", read: static v => v.Read(RegisterBank.Sequencer), write: static (v, value) => v.Write(RegisterBank.Sequencer, (byte)value))
         .Byte(0x6, "PELMASK", static v => ref v._pelMask, reset: 0xff, read: static v => v.ReadPelMask(), write: static (v, value) => v.WritePelMask((byte)value))
         .Computed(0x7, 1, "PELREAD", read: static v => v.ReadDacState(), write: static (v, value) => v.StartDacRead((byte)value))
@@ -105,12 +103,12 @@ public sealed class VgaRegisters : IStateful
         .Reserved(0xb, 1, 0xff)
         .Computed(0xc, 1, "MISC read", read: static v => v._misc, write: static (_, _) => { })
         .Reserved(0xd, 1, 0xff)
-        .Byte(0xe, "GR index", static v => ref v._graphicsIndex, write: static (v, value) => v._graphicsIndex = (byte)(value & v.IndexMask(GraphicsIndexMask)))
+        .Byte(0xe, "GR index", static v => ref v._graphicsIndex, write: static (v, value) => v._graphicsIndex = (byte)(value & v.GraphicsIndexMask))
         .Computed(0xf, 1, "GR data", read: static v => v.Read(RegisterBank.Graphics), write: static (v, value) => v.Write(RegisterBank.Graphics, (byte)value))
         .Build();
 
     private static readonly RegisterTable<VgaRegisters> s_crtcPorts = new RegisterTable<VgaRegisters>("VGA CRTC", 2)
-        .Byte(0, "CR index", static v => ref v._crtcIndex, write: static (v, value) => v._crtcIndex = (byte)(value & v.IndexMask(CrtcIndexMask)))
+        .Byte(0, "CR index", static v => ref v._crtcIndex, mask: CrtcIndexMask)
         .Computed(1, 1, "CR data", read: static v => v.Read(RegisterBank.Crtc), write: static (v, value) => v.Write(RegisterBank.Crtc, (byte)value))
         .Build();
 
@@ -256,7 +254,9 @@ public sealed class VgaRegisters : IStateful
 
     private void WriteFeature(byte value) => _feature = (byte)(value & 0x0b);
 
-    private int IndexMask(int own) => _extension is null ? own : 0xff;
+    private int SequencerIndexMask => _extension is null ? 0x07 : 0xff;
+
+    private int GraphicsIndexMask => _extension is null ? 0x0f : 0x3f;
 
     private uint Read(RegisterBank bank)
     {
@@ -456,6 +456,6 @@ public sealed class VgaRegisters : IStateful
         s.U8("dac.step", ref _dacStep);
         s.Bool("dac.reads", ref _dacReads);
         s.Bool("attribute.data-next", ref _attributeDataNext);
-        if (s.IsLoading && (_dacStep > 2 || _sequencerIndex > IndexMask(SequencerIndexMask) || _crtcIndex > IndexMask(CrtcIndexMask) || _graphicsIndex > IndexMask(GraphicsIndexMask))) s.Fail("dac.step", "an index is out of range");
+        if (s.IsLoading && (_dacStep > 2 || _sequencerIndex > SequencerIndexMask || _crtcIndex > CrtcIndexMask || _graphicsIndex > GraphicsIndexMask)) s.Fail("dac.step", "an index is out of range");
     }
 }
