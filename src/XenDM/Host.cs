@@ -151,7 +151,7 @@ internal sealed class Host : IDisposable
         if (DisplaySpec.FromOptions(_options) is not { } spec) return null;
         var lowBytes = _options.Machine?.GetNumber("max-ram-below-4g", endOfLowRam, 1 << 20, endOfLowRam) ?? endOfLowRam;
         video = _xen!.CreateVideoMemory(spec.MemoryMiB << 20, (ulong)_options.MemoryMiB << 20, (ulong)lowBytes, incoming);
-        return new DisplayAdapter(video, spec.ReadRom());
+        return new DisplayAdapter(spec.Model, video, spec.ReadRom());
     }
 
     /// <summary>A PV or PVH guest: its devices come from xenstore, and there is nothing else.</summary>

@@ -148,7 +148,7 @@ internal sealed class QTestHost : IDisposable
     }
 
     private DisplayAdapter? MakeDisplay() =>
-        DisplaySpec.FromOptions(_options) is { } spec ? new DisplayAdapter(_hypervisor!.CreateVideoMemory(spec.MemoryMiB << 20), spec.ReadRom()) : null;
+        DisplaySpec.FromOptions(_options) is { } spec ? new DisplayAdapter(spec.Model, _hypervisor!.CreateVideoMemory(spec.MemoryMiB << 20), spec.ReadRom()) : null;
 
     /// <summary>A PC has a CD drive as the second channel's master, unless something else was put there.</summary>
     private List<DriveSpec> Drives()

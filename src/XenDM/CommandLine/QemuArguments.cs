@@ -182,8 +182,8 @@ public static class QemuArguments
     /// <summary>QEMU's short form of <c>-device VGA</c>.</summary>
     private static void ParseVga(QemuOptions options, string name, string value)
     {
-        Only(name, value, "none", "std");
-        if (value == "std") options.Devices.Add(OptionList.Parse(name, "VGA", "driver"));
+        Only(name, value, "none", "std", "cirrus");
+        if (value != "none") options.Devices.Add(OptionList.Parse(name, value == "std" ? "VGA" : "cirrus-vga", "driver"));
     }
 
     private static void ParseSmp(QemuOptions options, string name, string value)

@@ -11,6 +11,7 @@ using XenDM.Core.State;
 using XenDM.Core.Time;
 using XenDM.Core.Tracing;
 using XenDM.Devices.Chipset;
+using XenDM.Devices.Display.Cirrus;
 using XenDM.Devices.Display.Vga;
 using XenDM.Devices.Firmware;
 using XenDM.Devices.Input;
@@ -59,10 +60,10 @@ internal sealed record BoardOptions(bool XenPlatform, bool Acpi, int OnlineCpus,
     public Func<string, INetBackend?>? FindNet { get; init; }
 }
 
-/// <summary>A Bochs adapter ("stdvga").</summary>
+/// <summary>A display adapter.</summary>
 /// <param name="Memory">Its video memory, provided by the home of the machine.</param>
 /// <param name="Rom">Image of its VGA BIOS; empty where firmware brings its own.</param>
-internal sealed record DisplayAdapter(VideoMemory Memory, byte[] Rom);
+internal sealed record DisplayAdapter(DisplayModel Model, VideoMemory Memory, byte[] Rom);
 
 /// <summary>
 /// The i440FX/PIIX3 PC that QEMU calls <c>xenfv</c>: the chips at the places where hvmloader, the ACPI tables and guests expect them (PCI
@@ -121,7 +122,7 @@ internal sealed class Board : IIrqSink, IUnplug
 
         if (options.Display is { } display)
         {
-            Vga = new StdVga("vga", display.Memory, display.Rom, ram, clock);
+            Vga = display.Model == DisplayModel.Cirrus ? new CirrusVga("vga", display.Memory, display.Rom, ram, clock) : new StdVga("vga", display.Memory, display.Rom, ram, clock);
             AddPci(Vga, Pci.FirstFreeDevice(), 0);
         }
 

@@ -25,7 +25,7 @@ internal static class Catalogue
         foreach (var device in options.Devices)
         {
             var driver = device.Require("driver");
-            if (driver is not ("ide-cd" or "ide-hd" or "VGA" or PvDeviceSpec.Driver) && !NicSpec.IsModel(driver)) throw new UsageException(device.Option, $"the model '{driver}' is not built; known are ide-cd, ide-hd, VGA, {PvDeviceSpec.Driver}, {string.Join(", ", NicSpec.Models)}");
+            if (driver is not ("ide-cd" or "ide-hd" or "VGA" or "cirrus-vga" or PvDeviceSpec.Driver) && !NicSpec.IsModel(driver)) throw new UsageException(device.Option, $"the model '{driver}' is not built; known are ide-cd, ide-hd, VGA, cirrus-vga, {PvDeviceSpec.Driver}, {string.Join(", ", NicSpec.Models)}");
         }
 
         DisplaySpec.FromOptions(options);

@@ -36,7 +36,7 @@ internal static class DemoAssets
         poweroff -f
         """;
 
-    private static readonly string[] s_firmware = ["bios-256k.bin", "vgabios-stdvga.bin"];
+    private static readonly string[] s_firmware = ["bios-256k.bin", "vgabios-stdvga.bin", "vgabios-cirrus.bin"];
 
     public static string Folder
     {
@@ -64,7 +64,7 @@ internal static class DemoAssets
             Initrd = initrd,
             Append = options.Append.Length > 0 ? $"{append} {options.Append}" : append,
             Firmware = firmware,
-            VgaRom = options.VgaRom ?? FirmwareFiles.VgaRom(),
+            VgaRom = options.VgaRom ?? (options.Vga is { } vga ? FirmwareFiles.VgaRom(vga) : null),
         };
     }
 

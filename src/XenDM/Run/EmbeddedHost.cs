@@ -187,7 +187,7 @@ internal sealed class EmbeddedHost : IDisposable
     }
 
     private DisplayAdapter? MakeDisplay(QemuOptions board) =>
-        DisplaySpec.FromOptions(board) is { } spec ? new DisplayAdapter(_embedded.CreateVideoMemory(spec.MemoryMiB << 20), spec.ReadRom()) : null;
+        DisplaySpec.FromOptions(board) is { } spec ? new DisplayAdapter(spec.Model, _embedded.CreateVideoMemory(spec.MemoryMiB << 20), spec.ReadRom()) : null;
 
     private bool PressPowerButton()
     {

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using XenDM.CommandLine;
+using XenDM.Machines;
 
 namespace XenDM.Run;
 
@@ -17,8 +18,8 @@ internal static class FirmwareFiles
     /// <exception cref="UsageException">There is none.</exception>
     public static string SeaBios() => Find("bios-256k.bin") ?? throw new UsageException("--firmware", "no SeaBIOS on this host: install the package seabios, or give --firmware FILE");
 
-    /// <summary>The option ROM of the standard VGA, or null.</summary>
-    public static string? VgaRom() => Find("vgabios-stdvga.bin");
+    /// <summary>The option ROM of a display adapter, or null.</summary>
+    public static string? VgaRom(DisplayModel model) => Find(model.RomName);
 
     /// <summary>Xen's hvmloader of the newest version that is installed.</summary>
     /// <exception cref="UsageException">There is none.</exception>

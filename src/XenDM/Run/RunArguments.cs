@@ -94,6 +94,7 @@ internal static class RunArguments
         var console = consoles.Count > 0 ? consoles[0] : null;
         if (IsGiven(parsed, s_pvDisplay) && IsGiven(parsed, s_noXen)) throw new UsageException("--pv-display", "is Xen's, which --no-xen hides");
         if (console is not null && IsGiven(parsed, s_noXen)) throw new UsageException("--console", "is Xen's, which --no-xen hides");
+        var vga = Vga(parsed.GetValue(s_vga), display);
         var options = new RunOptions
         {
             MemoryMiB = Memory(parsed.GetValue(s_memory) ?? "512M"),
@@ -105,7 +106,7 @@ internal static class RunArguments
             Initrd = initrd,
             Append = append ?? "",
             Firmware = Firmware(parsed.GetValue(s_firmware), demo),
-            VgaRom = FirmwareFiles.VgaRom(),
+            VgaRom = vga is null ? null : FirmwareFiles.VgaRom(vga),
             BootOrder = order,
             BootMenu = menu,
             Serials = Serials(parsed.GetValue(s_serial) ?? [], display != RunDisplay.None || consoles.Contains("stdio")),
@@ -116,8 +117,8 @@ internal static class RunArguments
             Vnc = parsed.GetValue(s_vnc),
             Keymap = parsed.GetValue(s_keymap),
             Objects = Array.ConvertAll(parsed.GetValue(s_object) ?? [], static o => OptionList.Parse("--object", o, "qom-type")),
-            HasVga = Vga(parsed.GetValue(s_vga), display),
             RecordScreen = parsed.GetValue(s_recordScreen),
+            Vga = vga,
             HasXen = !IsGiven(parsed, s_noXen),
             NoReboot = IsGiven(parsed, s_noReboot),
             Monitor = Monitor(parsed.GetValue(s_monitor)),
@@ -408,12 +409,14 @@ internal static class RunArguments
         _ => throw new UsageException("--display", $"'{text}' is not known; there are none and text, the text screen in this terminal"),
     };
 
-    private static bool Vga(string? text, RunDisplay display) => text switch
+    /// <summary>Without its option ROM the standard adapter is left out, but one that was asked for by name is missed.</summary>
+    private static DisplayModel? Vga(string? text, RunDisplay display) => text switch
     {
         "none" when display == RunDisplay.Text => throw new UsageException("--vga", "none leaves --display text without a screen"),
-        "none" => false,
-        null or "std" => true,
-        _ => throw new UsageException("--vga", $"'{text}' is not known; there are std and none"),
+        "none" => null,
+        null or "std" => DisplayModel.Std,
+        "cirrus" => FirmwareFiles.VgaRom(DisplayModel.Cirrus) is not null ? DisplayModel.Cirrus : throw new UsageException("--vga", $"no {DisplayModel.Cirrus.RomName} on this host: install the package seabios"),
+        _ => throw new UsageException("--vga", $"'{text}' is not known; there are std, cirrus and none"),
     };
 
     private static string? Monitor(string? text)

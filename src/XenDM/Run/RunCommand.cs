@@ -56,8 +56,8 @@ internal static class RunCommand
                                   password, websocket, tls-creds=, share=, lossy
           --keymap NAME, -k NAME  the keyboard's layout in the guest, for VNC clients that tell no key codes [en-us]
           --object TYPE,id=ID,... tls-creds-x509 or secret, for the VNC server
-          --vga std|none          the display adapter [std]
           --record-screen FILE    an animated PNG of what the screen shows
+          --vga std|cirrus|none   the display adapter [std]
           --monitor stdio|PATH    the human monitor, here or at a Unix socket
           --qmp PATH              a Unix socket for QMP clients
           --web [[ADDRESS:]PORT]  the guest in a browser: starts xendm-web, at any free port of this host unless told

@@ -107,8 +107,8 @@ internal sealed record RunOptions
     /// <summary>In the words of <c>-object</c>: the credentials and secrets of the VNC server.</summary>
     public IReadOnlyList<OptionList> Objects { get; init; } = [];
 
-    /// <summary>The board has a display adapter.</summary>
-    public bool HasVga { get; init; } = true;
+    /// <summary>The board's display adapter; null for none.</summary>
+    public DisplayModel? Vga { get; init; } = DisplayModel.Std;
 
     /// <summary>File for an animated picture of the screen; null for none.</summary>
     public string? RecordScreen { get; init; }
@@ -185,7 +185,7 @@ internal sealed record RunOptions
             Vnc = Vnc,
             Keymap = Keymap,
         };
-        if (HasVga && VgaRom is not null) board.Devices.Add(OptionList.Parse("--vga", $"VGA,romfile={OptionList.Escape(VgaRom)}", "driver"));
+        if (Vga is not null && VgaRom is not null) board.Devices.Add(OptionList.Parse("--vga", $"{Vga.Driver},romfile={OptionList.Escape(VgaRom)}", "driver"));
         foreach (var net in Nets)
         {
             board.Netdevs.Add(net.Netdev);

@@ -123,6 +123,9 @@ public class QemuArgumentsTests
     [InlineData("-device VGA", 16)]
     [InlineData("-vga std", 16)]
     [InlineData("-device VGA,vgamem_mb=64,id=video", 64)]
+    [InlineData("-device cirrus-vga", 4)]
+    [InlineData("-device cirrus-vga,vgamem_mb=8", 8)]
+    [InlineData("-vga cirrus", 4)]
     public void ADisplayAdapterIsAskedForLikeThis(string line, int mib)
     {
         var options = Parse(line);
@@ -135,7 +138,10 @@ public class QemuArgumentsTests
     [InlineData("-device VGA,vgamem_mb=3", "vgamem_mb")]
     [InlineData("-device VGA,vgamem_mb=512", "vgamem_mb")]
     [InlineData("-device VGA,nonsense=1", "nonsense")]
-    [InlineData("-vga cirrus", "cirrus")]
+    [InlineData("-device VGA -vga cirrus", "one display")]
+    [InlineData("-device cirrus-vga,vgamem_mb=2", "vgamem_mb")]
+    [InlineData("-device cirrus-vga,vgamem_mb=32", "vgamem_mb")]
+    [InlineData("-vga tseng", "tseng")]
     public void WrongDisplaysAreNamed(string line, string named) =>
         Assert.Contains(named, Assert.Throws<UsageException>(() => DisplaySpec.FromOptions(Parse(line))).Message, StringComparison.Ordinal);
 

@@ -206,6 +206,14 @@ internal sealed class CirrusBlitter : IStateful
         }
     }
 
+    /// <summary>Tells of a written stretch that may run over the end of memory.</summary>
+    private void Note(int address, int bytes)
+    {
+        address &= _memory.Size - 1;
+        _memory.NoteWrite(address, bytes);
+        if (address + bytes > _memory.Size) _memory.NoteWrite(0, address + bytes - _memory.Size);
+    }
+
     private void Finish()
     {
         _phase = PhaseIdle;
@@ -311,6 +319,7 @@ internal sealed class CirrusBlitter : IStateful
 
         destination &= mask;
         source &= mask;
+        Note(destination, width);
         if (destination + width > memory.Length || source + width > memory.Length)
         {
             for (var i = 0; i < width; i++)
@@ -349,6 +358,7 @@ internal sealed class CirrusBlitter : IStateful
     {
         var memory = _memory.Bytes;
         int mask = memory.Length - 1, step = backwards ? -1 : 1;
+        Note(backwards ? destination - _plan.Width + 1 : destination, _plan.Width);
         for (var x = 0; x < _plan.Width; x += _plan.PixelBytes, destination += step * _plan.PixelBytes, source += step * _plan.PixelBytes)
         {
             if (_plan.PixelBytes == 1) ComparePixel(memory, destination & mask, memory[source & mask]);
@@ -357,15 +367,18 @@ internal sealed class CirrusBlitter : IStateful
     }
 
     /// <inheritdoc cref="CompareLine(int, int, bool)"/>
-    /// <param name="source">In the order in which it is done, a pixel's bytes in that of memory.</param>
+    /// <param name="source">In the order in which it is done.</param>
     private void CompareLine(int destination, ReadOnlySpan<byte> source, bool backwards)
     {
         var memory = _memory.Bytes;
         var mask = memory.Length - 1;
+        Note(backwards ? destination - _plan.Width + 1 : destination, _plan.Width);
         for (var x = _plan.Skip; x < _plan.Width; x += _plan.PixelBytes)
         {
             if (_plan.PixelBytes == 1) ComparePixel(memory, (backwards ? destination - x : destination + x) & mask, source[x]);
-            else if (x + 1 < _plan.Width) ComparePair(memory, (backwards ? destination - x - 1 : destination + x) & mask, source[x], source[x + 1]);
+            else if (x + 1 >= _plan.Width) break;
+            else if (backwards) ComparePair(memory, (destination - x - 1) & mask, source[x + 1], source[x]);
+            else ComparePair(memory, (destination + x) & mask, source[x], source[x + 1]);
         }
     }
 
@@ -456,6 +469,7 @@ internal sealed class CirrusBlitter : IStateful
         var memory = _memory.Bytes;
         int mask = memory.Length - 1, width = _plan.Width - _plan.Skip;
         destination = (destination + _plan.Skip) & mask;
+        Note(destination, width);
         line = line.Slice(_plan.Skip, width);
         var where = _mask.AsSpan(_plan.Skip, width);
         for (var done = 0; done < width;)

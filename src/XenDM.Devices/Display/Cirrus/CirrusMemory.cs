@@ -123,8 +123,16 @@ internal sealed class CirrusMemory : IStateful
         address = (address << _registers.AddressShift) & (memory.Length - 1);
         var mode = _registers.WriteMode;
         if (mode >= 4) WritePixels(memory, address, value, opaque: mode == 5);
-        else if (mode == 1 && _registers.HasWideLatches) BinaryPrimitives.WriteUInt64LittleEndian(memory.Slice(address & ~7, 8), _latches);
-        else memory[address] = value;
+        else if (mode == 1 && _registers.HasWideLatches)
+        {
+            BinaryPrimitives.WriteUInt64LittleEndian(memory.Slice(address & ~7, 8), _latches);
+            _memory.NoteWrite(address & ~7, 8);
+        }
+        else
+        {
+            memory[address] = value;
+            _memory.NoteWrite(address, 1);
+        }
     }
 
     /// <summary>Eight pixels of bits, the first one in bit 7: 1 is the foreground colour, 0 the background colour or, in mode 4, left alone.</summary>
@@ -132,6 +140,8 @@ internal sealed class CirrusMemory : IStateful
     {
         var colours = _registers.Graphics;
         var bytes = _registers.IsWriteMode16 ? 2 : 1;
+        _memory.NoteWrite(address, 8 * bytes);
+        if (address + (8 * bytes) > memory.Length) _memory.NoteWrite(0, 8 * bytes);
         for (var pixel = 0; pixel < 8; pixel++, address += bytes)
         {
             var bit = 0x80 >> pixel;
@@ -229,7 +239,11 @@ internal sealed class CirrusMemory : IStateful
                 data = rest;
             }
 
-            if (TrySpan(offset, data.Length, out var bytes)) data.CopyTo(bytes);
+            if (TrySpan(offset, data.Length, out var bytes))
+            {
+                data.CopyTo(bytes);
+                chip._memory.NoteWrite(chip._registers.BankAddress((int)offset) & (chip._memory.Size - 1), data.Length);
+            }
             else
                 for (var i = 0; i < data.Length; i++) chip.WriteWindow((int)offset + i, data[i]);
             chip._bell.Ring();
@@ -290,7 +304,11 @@ internal sealed class CirrusMemory : IStateful
                 data = rest;
             }
 
-            if (TrySpan(offset, data.Length, out var bytes)) data.CopyTo(bytes);
+            if (TrySpan(offset, data.Length, out var bytes))
+            {
+                data.CopyTo(bytes);
+                chip._memory.NoteWrite((int)offset, data.Length);
+            }
             else
                 for (var i = 0; i < data.Length; i++) WriteByte((int)offset + i, data[i]);
             chip._bell.Ring();

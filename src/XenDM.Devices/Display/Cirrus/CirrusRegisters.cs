@@ -12,7 +12,8 @@ namespace XenDM.Devices.Display.Cirrus;
 /// Registers".
 /// Deviations: the extension registers answer also while SR6 locks them, and GR33 also while GRE bit 5 is 0, because drivers count on it; memory
 /// is always reported as the 4 MiB that the chip can have; there is nothing on the DDC and EEPROM lines of SR8; GR16 and GR17 do not follow the
-/// beam; the video window of CR31 to CR3F, the colour key and the mixed mode of bit 15 in 5-5-5 are kept but not shown.
+/// beam; the video window of CR31 to CR3F, the colour key and the mixed mode of bit 15 in 5-5-5 are kept but not shown; SR1 bit 5 does not make
+/// packed modes dark, because SeaBIOS's VGA BIOS leaves it set.
 /// </summary>
 internal sealed class CirrusRegisters : IVgaExtension, IExtendedMode, IStateful
 {
@@ -30,6 +31,7 @@ internal sealed class CirrusRegisters : IVgaExtension, IExtendedMode, IStateful
     private const byte CursorExtraPalette = 0x02;
     private const byte ConfigurationMmio = 0x04;
     private const byte ConfigurationMmioLinear = 0x40;
+    private const byte PowerStaticSync = 0x06;
     private const byte ExtensionDualBanks = 0x01;
     private const byte ExtensionBy8 = 0x02;
     private const byte ExtensionWriteModes = 0x04;
@@ -110,6 +112,9 @@ internal sealed class CirrusRegisters : IVgaExtension, IExtendedMode, IStateful
     public bool IsPacked => (_sequencer[7] & ModePacked) != 0;
 
     public bool IsOn => IsPacked && (Vga.Graphics[6] & 1) != 0;
+
+    /// <summary>The monitor is to sleep: one of its sync signals stands still.</summary>
+    public bool IsDark => (_graphics[0x0e] & PowerStaticSync) != 0;
 
     public int Width => (Vga.Crtc[1] + 1) * 8;
 

@@ -1,4 +1,5 @@
 using System;
+using XenDM.Core.Display;
 using XenDM.Core.Io;
 using XenDM.Core.Memory;
 using XenDM.Core.Pci;
@@ -12,7 +13,8 @@ namespace XenDM.Devices.Display.Cirrus;
 /// Cirrus Logic's CL-GD5446 ("Alpine VisualMedia accelerator"): 1013:00b8, class 0300, a VGA with packed pixels of 8 to 32 bits, a hardware
 /// cursor and a BitBLT engine. BAR0 is 32 MiB: linear memory, and from 16 MiB on the blitter's aperture; BAR1 4 KiB of registers: the ports
 /// 3c0-3df at 0, the blitter's at 100; an expansion ROM. No interrupt, no DMA. Specification: CL-GD5446 Technical Reference Manual (1996).
-/// The parts: <see cref="CirrusRegisters"/>, <see cref="CirrusMemory"/>, <see cref="CirrusBlitter"/>; deviations are told there.
+/// The parts: <see cref="CirrusRegisters"/>, <see cref="CirrusMemory"/>, <see cref="CirrusBlitter"/>, <see cref="CirrusCursor"/>; deviations are
+/// told there.
 /// </summary>
 public sealed class CirrusVga : VgaAdapter
 {
@@ -27,6 +29,8 @@ public sealed class CirrusVga : VgaAdapter
     private readonly CirrusBlitter _blitter;
     private readonly CirrusMemory _access;
     private readonly VgaMemory _planes;
+    [Glue("makes a picture of registers and memory")]
+    private readonly CirrusCursor _cursor;
     [Glue("mappings; made when the function comes onto the bus")]
     private RegionMapping[] _mappings = [];
     [Glue("where BAR0 is")]
@@ -49,12 +53,29 @@ public sealed class CirrusVga : VgaAdapter
         _planes = new VgaMemory(memory, _registers.Vga, null, Bell);
         _access = new CirrusMemory(memory, _registers, _blitter, _planes, Bell, ShowMemory);
         _registers.Wire(_planes, ShowMemory, _blitter.Begin, _blitter.Abort);
+        _cursor = new CirrusCursor(memory, _registers);
         Screen = new Screen(memory, _registers.Vga, _registers);
+        ScanOut = new VgaScanOut(memory, _registers.Vga, _registers, Screen, Bell, clock);
         AddBar(MemoryBar, BarKind.MemoryPrefetchable, CirrusMemory.BarBytes, _access.Linear, "memory");
         AddBar(RegisterBar, BarKind.Memory, RegisterBytes, new RegisterBlock(this), "registers");
     }
 
     public override Screen Screen { get; }
+
+    public override VgaScanOut ScanOut { get; }
+
+    public override CursorShape? Cursor => Screen.IsDark ? null : _cursor.Shape;
+
+    public override (int X, int Y) CursorPlace => _registers.CursorPlace;
+
+    public override void Draw(Frame frame, Damage damage, bool everything)
+    {
+        if (everything) _cursor.Forget();
+        else _cursor.Remove(frame);
+        base.Draw(frame, damage, everything);
+        if (Screen.IsDark) _cursor.Forget();
+        else _cursor.Draw(frame, damage);
+    }
 
     protected override void OnAttached() => _mappings = [.. _registers.Vga.MapPorts(Bus!.Ports), _access.MapWindow(Bus.Memory)];
 
@@ -137,7 +158,9 @@ public sealed class CirrusVga : VgaAdapter
         s.Child("access", _access);
         s.Child("planes", _planes);
         if (!_memory.IsSavedWithRam) s.Bytes("memory", _memory.Bytes);
-        if (s.IsLoading) Bell.Ring();
+        if (!s.IsLoading) return;
+        _memory.NoteWrite(0, _memory.Size);
+        Bell.Ring();
     }
 
     public override void Restored()

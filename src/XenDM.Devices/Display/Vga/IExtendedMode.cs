@@ -9,6 +9,9 @@ internal interface IExtendedMode
     /// <summary>Such a mode is on the screen.</summary>
     bool IsOn { get; }
 
+    /// <summary>The guest keeps such a mode dark, by other means than taking the palette off the screen.</summary>
+    bool IsDark { get; }
+
     /// <summary>Pixels of a line, a multiple of 8, up to 16000.</summary>
     int Width { get; }
 

@@ -33,7 +33,6 @@ public sealed class Screen
     private const int CellMask = 0xffff;
     private const byte ClockingEightDots = 0x01;
     private const byte ClockingHalf = 0x08;
-    private const byte ClockingOff = 0x20;
     private const byte MaxScanDouble = 0x80;
     private const byte CursorOff = 0x20;
     private const byte ModeBlink = 0x08;
@@ -69,7 +68,7 @@ public sealed class Screen
     public bool IsText => Kind == ScreenKind.Text;
 
     /// <summary>The guest keeps the screen dark (SR1 bit 5, or no palette on the screen).</summary>
-    public bool IsDark => !_vga.PaletteOnScreen || (_vga.Sequencer[1] & ClockingOff) != 0;
+    public bool IsDark => !_vga.PaletteOnScreen || (_extended.IsOn ? _extended.IsDark : _vga.IsScreenOff);
 
     /// <summary>Dots of a line: 8 to 16000.</summary>
     public int Width => Kind switch

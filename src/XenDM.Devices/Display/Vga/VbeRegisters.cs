@@ -73,6 +73,9 @@ public sealed class VbeRegisters : IIoRegion, IExtendedMode, IStateful
     /// <summary>A mode of these registers is on; the VGA's is not on the screen.</summary>
     public bool IsOn => (_enable & EnableOn) != 0;
 
+    /// <summary>SR1 bit 5 works in these modes too.</summary>
+    public bool IsDark => _vga.IsScreenOff;
+
     /// <summary>Bits a pixel: 4, 8, 15, 16, 24 or 32.</summary>
     public int Depth => _depth;
 

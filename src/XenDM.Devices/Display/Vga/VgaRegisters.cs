@@ -27,6 +27,7 @@ public sealed class VgaRegisters : IStateful
 
     private const byte MiscColour = 0x01;
     private const byte MiscRamEnable = 0x02;
+    private const byte ClockingOff = 0x20;
     private const byte AttributePaletteOnScreen = 0x20;
     private const byte CrtcProtect = 0x80;
     private const byte CrtcLineCompare8 = 0x10;
@@ -172,6 +173,9 @@ public sealed class VgaRegisters : IStateful
 
     /// <summary>The palette is given to the screen; without it the screen is dark.</summary>
     internal bool PaletteOnScreen => (_attributeIndex & AttributePaletteOnScreen) != 0;
+
+    /// <summary>The screen is dark so that the CPU has memory for itself (SR1 bit 5).</summary>
+    internal bool IsScreenOff => (_sequencer[1] & ClockingOff) != 0;
 
     /// <summary>Scan lines from the first to the last that is shown, 1 to 1024.</summary>
     internal int DisplayLines => (_crtc[0x12] | Overflow(1, 8) | Overflow(6, 9)) + 1;
