@@ -28,7 +28,7 @@ public sealed class RunArgumentsTests : IDisposable
         var options = Parse("--firmware", _disk, "--memory", "2G", "--cpus", "4", "--cpu", "i686", "--clock", "icount", "--seed", "7", "--boot", "dc,menu", "--serial", "null", "--serial", $"unix:{_folder}/s",
             "--no-reboot", "--hash", "--vga", "none");
         Assert.Equal((2048, 4, CpuModel.I686, true, 7), (options.MemoryMiB, options.Cpus, options.Cpu, options.Icount, options.Seed));
-        Assert.Equal(("dc", true, true, true, false), (options.BootOrder, options.BootMenu, options.NoReboot, options.Hash, options.HasVga));
+        Assert.Equal(("dc", true, true, true, false), (options.BootOrder, options.BootMenu, options.NoReboot, options.Hash, options.Vga is not null));
         Assert.Equal(["null", $"unix:{_folder}/s,server,nowait"], options.Serials);
         var board = options.Board();
         Catalogue.Check(board, displays: true);
