@@ -259,6 +259,26 @@ seen() {
   ask "for n in \$(seq 30); do od -An -v -t x2 -w24 /moves | awk '{ printf \"%s %s %s%s,\", \$9, \$10, \$12, \$11 }' >/m; grep -qE '$1' /m && break; sleep 0.1; done; cat /m" 30
   [[ $reply =~ $1 ]] || { fail "the pointer told '$reply', not '$1'"; return 1; }
 }
+# captured FILE: a pcap file that is whole, with each frame as long as its header says; removes it.
+captured() {
+  python3 - "$1" <<'PY'
+import struct, sys
+
+with open(sys.argv[1], "rb") as file:
+    magic, major, minor, _, _, longest, link = struct.unpack("<IHHiIII", file.read(24))
+    assert magic in (0xa1b2c3d4, 0xa1b23c4d) and (major, minor, link) == (2, 4, 1), "header"
+    frames = bytes = 0
+    while head := file.read(16):
+        _, _, kept, length = struct.unpack("<IIII", head)
+        data = file.read(kept)
+        assert 14 <= kept <= min(length, longest) and len(data) == kept, f"frame {frames}"
+        frames, bytes = frames + 1, bytes + length
+    assert bytes > 128 << 20, f"{bytes} bytes"
+PY
+  local status=$?
+  rm -f "$1"
+  return $status
+}
 # exchange WHAT: 64 MiB to the guest and back.
 exchange() {
   local before
@@ -498,7 +518,9 @@ END
       done
       ask 'cat /sys/class/net/eth0/statistics/[rt]x_errors' 20 && [ "$reply" = '0 0' ] || { fail "errors: $reply"; continue; }
       clean || continue
-      off && pass ;;
+      off || continue
+      captured "$tmp/$guest.pcap" || { fail 'the pcap file is not whole'; continue; }
+      pass ;;
     ipxe-*)
       # Network boot by the distribution's boot ROM: DHCP, a script by TFTP, the kernel by HTTP.
       model=${guest#ipxe-}
