@@ -118,7 +118,7 @@ internal sealed class EmbeddedHost : IDisposable
         {
             var ports = _ports = xen.CreatePorts(_loop);
             var images = new PvImages(_drives, _loop, options.Icount);
-            IPvKind[] kinds = [new BlockKind(new BlockHost(ports, xen.DomainId, images, _loop, _machine)), new NetKind("vif", ports, xen.DomainId, new EmbeddedNets(options.Nets, _netdevs, _loop), _loop), new ConsoleKind(ports, xen.DomainId, new PvLines(_chardevs), _loop), new FramebufferKind(ports, xen.DomainId, _loop, _machine.Screen), new KeyboardKind(ports, xen.DomainId, _machine.Input, _clock)];
+            IPvKind[] kinds = [new BlockKind(new BlockHost(ports, xen.DomainId, images, _loop, _machine)), new NetKind("vif", ports, xen.DomainId, new PvNets(_netdevs, _loop, NetIds(options)), _loop), new ConsoleKind(ports, xen.DomainId, new PvLines(_chardevs), _loop), new FramebufferKind(ports, xen.DomainId, _loop, _machine.Screen), new KeyboardKind(ports, xen.DomainId, _machine.Input, _clock)];
             _machine.PvDevices = new XenBus(ports, xen.DomainId, 0, kinds, _loop, log);
         }
 
@@ -147,6 +147,13 @@ internal sealed class EmbeddedHost : IDisposable
         _embedded.Run(_loop);
         if (_options.Hash) Console.WriteLine($"state {_embedded.HashState(_machine.Board.Devices)}");
         return _status;
+    }
+
+    private static string[] NetIds(RunOptions options)
+    {
+        var ids = new string[options.Nets.Count];
+        for (var n = 0; n < ids.Length; n++) ids[n] = options.Nets[n].Id;
+        return ids;
     }
 
     /// <summary>The machine waits where it is until the debugger lets it go.</summary>
