@@ -226,4 +226,57 @@ public class VgaMemoryTests
         _vga.Board.Io.Dispatch(ref request);
         Assert.True(_vga.Board.Ram.Bytes[..4000].SequenceEqual(_vga.Board.Ram.Bytes.Slice(0x2000, 4000)));
     }
+
+    /// <summary>Stretches and wide accesses do what their bytes do one by one, whatever the registers say.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void StretchesAreTheirBytes(int seed)
+    {
+        var random = new Random(seed);
+        var other = new VgaBoard();
+        other.PlanarMode();
+        Span<byte> data = stackalloc byte[300];
+        Span<byte> read = stackalloc byte[300];
+        for (var turn = 0; turn < 3000; turn++)
+        {
+            var (index, value) = (random.Next(20), random.Next(256));
+            var isPlain = random.Next(3) == 0;
+            foreach (var vga in (VgaBoard[])[_vga, other])
+            {
+                if (index < 9) vga.Graphics(index, isPlain && index != 8 ? index == 5 ? value & 1 : 0 : isPlain ? 0xff : value);
+                else if (index < 14) vga.Sequencer(2, isPlain ? 0x0f : value);
+                else if (index < 16) vga.Sequencer(4, value);
+                else if (index < 18) vga.Graphics(6, value & 0x0d);
+            }
+
+            var piece = data[..random.Next(1, random.Next(2) == 0 ? 9 : 300)];
+            random.NextBytes(piece);
+            var at = random.Next(0x2_0000 - piece.Length);
+            if (random.Next(4) == 0)
+            {
+                _vga.Chip.Window.ReadBlock((ulong)at, 1, read[..piece.Length]);
+                for (var n = 0; n < piece.Length; n++) Assert.Equal(other.Peek(Window + (uint)(at + n)), read[n]);
+            }
+            else if (piece.Length is 2 or 4 or 8)
+            {
+                _vga.Chip.Window.Write((ulong)at, piece.Length, ToNumber(piece));
+                for (var n = 0; n < piece.Length; n++) other.Poke(Window + (uint)(at + n), piece[n]);
+            }
+            else
+            {
+                _vga.Chip.Window.WriteBlock((ulong)at, 1, piece);
+                for (var n = 0; n < piece.Length; n++) other.Poke(Window + (uint)(at + n), piece[n]);
+            }
+
+            if (turn % 50 == 0) Assert.True(_vga.Vram[..0x4_0000].SequenceEqual(other.Vram[..0x4_0000]), $"turn {turn}");
+        }
+    }
+
+    private static ulong ToNumber(ReadOnlySpan<byte> bytes)
+    {
+        ulong value = 0;
+        for (var n = 0; n < bytes.Length; n++) value |= (ulong)bytes[n] << (8 * n);
+        return value;
+    }
 }

@@ -1,5 +1,6 @@
 using System;
 using System.Buffers.Binary;
+using System.Runtime.InteropServices;
 using XenDM.Core.Io;
 using XenDM.Core.Memory;
 using XenDM.Core.State;
@@ -62,14 +63,21 @@ public sealed class VgaMemory : IBulkRegion, IStateful
 
     public void Write(ulong offset, int size, ulong value)
     {
-        for (var i = 0; i < size; i++) WriteByte((int)offset + i, (byte)(value >> (8 * i)));
+        if (size == 1) WriteByte((int)offset, (byte)value);
+        else
+        {
+            Span<byte> data = stackalloc byte[sizeof(ulong)];
+            BinaryPrimitives.WriteUInt64LittleEndian(data, value);
+            WriteBytes((int)offset, data[..size]);
+        }
+
         _bell.Ring();
     }
 
     public void ReadBlock(ulong offset, int size, Span<byte> data)
     {
         if (TryBank((int)offset, data.Length, out var bank)) bank.CopyTo(data);
-        else
+        else if (!TryReadChained((int)offset, data))
             for (var i = 0; i < data.Length; i++) data[i] = ReadByte((int)offset + i);
     }
 
@@ -80,9 +88,73 @@ public sealed class VgaMemory : IBulkRegion, IStateful
             data.CopyTo(bank);
             _memory.NoteWrite(_vbe!.BankOffset + (int)offset, data.Length);
         }
-        else
-            for (var i = 0; i < data.Length; i++) WriteByte((int)offset + i, data[i]);
+        else WriteBytes((int)offset, data);
         _bell.Ring();
+    }
+
+    private void WriteBytes(int offset, ReadOnlySpan<byte> data)
+    {
+        if (TryWritePlain(offset, data)) return;
+        for (var i = 0; i < data.Length; i++) WriteByte(offset + i, data[i]);
+    }
+
+    /// <summary>
+    /// What nearly all programs do in nearly all of their time: bytes go to memory as they are (write mode 0 without rotation, set/reset, function
+    /// and mask), or the latches do (write mode 1). Then a stretch is written in one go.
+    /// </summary>
+    private bool TryWritePlain(int offset, ReadOnlySpan<byte> data)
+    {
+        if (IsVbe || data.IsEmpty || !TryPlace(offset, out var address) || !TryPlace(offset + data.Length - 1, out _)) return false;
+        var graphics = _vga.Graphics;
+        var mode = graphics[5] & 3;
+        if (mode > 1 || (mode == 0 && ((graphics[3] & 0x1f) | (graphics[1] & 0x0f)) != 0) || (mode == 0 && graphics[8] != 0xff)) return false;
+        var planes = _vga.Sequencer[2] & 0x0f;
+        var memoryMode = _vga.Sequencer[4];
+        if ((memoryMode & MemoryModeChain4) != 0)
+        {
+            // Byte after byte lie side by side.
+            if (planes != 0x0f || mode != 0) return false;
+            data.CopyTo(_memory.Bytes[address..]);
+            _memory.NoteWrite(address, data.Length);
+            return true;
+        }
+
+        if ((memoryMode & MemoryModeSequential) == 0)
+        {
+            if ((planes & 3) != 3 || mode != 0) return false;
+            var pairs = _memory.Bytes;
+            var both = planes >> 2;
+            for (var i = 0; i < data.Length; i++)
+            {
+                var at = address + i;
+                var place = (4 * ((at >> 1) & (PlaneBytes - 1))) + (at & 1);
+                pairs[place] = data[i];
+                if (((both >> (at & 1)) & 1) != 0) pairs[place + 2] = data[i];
+            }
+
+            _memory.NoteWrite(4 * (address >> 1), 4 * ((data.Length / 2) + 1));
+            return true;
+        }
+
+        if (address + data.Length > PlaneBytes) return false;
+        var cells = MemoryMarshal.Cast<byte, uint>(_memory.Bytes.Slice(4 * address, 4 * data.Length));
+        var enabled = Spread(planes);
+        if (mode == 0)
+            for (var i = 0; i < cells.Length; i++) cells[i] = (cells[i] & ~enabled) | (data[i] * 0x0101_0101u & enabled);
+        else
+            for (var i = 0; i < cells.Length; i++) cells[i] = (cells[i] & ~enabled) | (_latches & enabled);
+        _memory.NoteWrite(4 * address, 4 * data.Length);
+        return true;
+    }
+
+    /// <summary>A stretch in chain-4 addressing, which lies in memory as the CPU sees it.</summary>
+    private bool TryReadChained(int offset, Span<byte> data)
+    {
+        if (IsVbe || data.IsEmpty || (_vga.Sequencer[4] & MemoryModeChain4) == 0 || (_vga.Graphics[5] & ModeReadCompare) != 0) return false;
+        if (!TryPlace(offset, out var address) || !TryPlace(offset + data.Length - 1, out var last)) return false;
+        _memory.Bytes.Slice(address, data.Length).CopyTo(data);
+        _latches = BinaryPrimitives.ReadUInt32LittleEndian(_memory.Bytes.Slice(last & ~3, 4));
+        return true;
     }
 
     /// <summary>A stretch of the window that is linear memory.</summary>
