@@ -132,10 +132,10 @@ public interface IMonitorTarget
     /// <summary>Null without a VNC server.</summary>
     VncInfo? Vnc => null;
 
-    void SetVncPassword(string password) => throw new QmpException("Could not set password");
+    void SetVncPassword(string password) => throw new QmpException("Could not set password: there is no VNC display");
 
     /// <param name="seconds">Since 1970, or from now; the largest number is never.</param>
-    void ExpireVncPassword(long seconds, bool isFromNow) => throw new QmpException("Could not set password expire time");
+    void ExpireVncPassword(long seconds, bool isFromNow) => throw new QmpException("Could not set password expire time: there is no VNC display");
 
     /// <summary>Output of a human monitor command; null when there is no such command.</summary>
     string? Human(string command);

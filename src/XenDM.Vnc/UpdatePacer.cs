@@ -18,6 +18,7 @@ internal sealed class UpdatePacer
     private readonly TimeProvider _time;
     private readonly Func<IReadOnlyList<VncClient>> _clients;
     private readonly AsyncSignal _wake = new();
+    private readonly Action<Exception> _failed;
     private readonly CancellationToken _stop;
     private TimeSpan _period = Fast;
     private long _lastLook;
@@ -26,11 +27,13 @@ internal sealed class UpdatePacer
     private TaskCompletionSource? _asked;
     private volatile bool _isChanged, _isTyped;
 
-    public UpdatePacer(SharedPicture picture, TimeProvider time, Func<IReadOnlyList<VncClient>> clients, CancellationToken stop)
+    /// <param name="failed">Told of a mistake of ours, after which nothing is looked at any more.</param>
+    public UpdatePacer(SharedPicture picture, TimeProvider time, Func<IReadOnlyList<VncClient>> clients, Action<Exception> failed, CancellationToken stop)
     {
         _picture = picture;
         _time = time;
         _clients = clients;
+        _failed = failed;
         _stop = stop;
     }
 
@@ -86,6 +89,11 @@ internal sealed class UpdatePacer
         catch (OperationCanceledException)
         {
             // The server ends.
+        }
+        catch (Exception e)
+        {
+            // Without it no client is served any more: that must not go unseen.
+            _failed(e);
         }
     }
 

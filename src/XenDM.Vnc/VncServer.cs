@@ -55,7 +55,7 @@ public sealed class VncServer : IDisposable
         // The first random number opens the kernel's source of them, which a later root directory may lack.
         _ = Guid.NewGuid();
         _picture = new SharedPicture(screen, input, loop, () => _pacer!.Changed());
-        _pacer = new UpdatePacer(_picture, _time, () => _clients, _stop.Token);
+        _pacer = new UpdatePacer(_picture, _time, () => Served, Fail, _stop.Token);
         _input.LedsChanged += TellLeds;
     }
 
@@ -194,6 +194,9 @@ public sealed class VncServer : IDisposable
     }
 
     internal void Tell(string text) => Post(() => _log.Warn("vnc", text));
+
+    /// <summary>A mistake of our own: the machine thread ends the process with it, as with those of chips.</summary>
+    private void Fail(Exception e) => Post(() => throw new InvalidOperationException("the VNC server failed", e));
 
     private static string Name(VncEnd end) => end.Family == "unix" ? "at the Unix socket" : $"{end.Host}:{end.Service}";
 

@@ -51,7 +51,7 @@ internal static class VncFuzz
                 served[i] = server.ServeAsync(streams[i], end, end, isWeb);
             }
 
-            if (!Task.WhenAll(served).Wait(s_slow)) return Fail(seed, done, "a connection is served on after its end");
+            if (!Task.WhenAll(served).Wait(s_slow)) return Fail(seed, done, $"a connection is served on after its end; {machine.Failure}");
             foreach (var stream in streams) received += stream.Written;
             if (!log.Warnings.IsEmpty) return Fail(seed, done, string.Join('\n', log.Warnings));
             if (machine.Failure is { } failure) return Fail(seed, done, failure.ToString());
@@ -60,6 +60,7 @@ internal static class VncFuzz
 
         var grown = GC.GetTotalMemory(forceFullCollection: true) - startBytes;
         if (grown > 16 << 20) return Fail(seed, count, $"memory grew by {grown} bytes in the second half");
+        machine.Flush();
         if (screen.Held != 0) return Fail(seed, count, $"{screen.Held} keys are still down");
         Console.WriteLine($"seed {seed}: {count} VNC connections in {watch.Elapsed.TotalSeconds:0.0} s, {received >> 20} MiB sent to them, {screen.Draws} looks at the screen, {screen.Keys} keys");
         return true;
@@ -161,7 +162,9 @@ internal static class VncFuzz
     /// <summary>Gives its bytes in pieces, with waits in between, and takes what comes, until the client is gone.</summary>
     private sealed class FuzzStream(byte[] bytes, Random random) : MemoryStream(bytes)
     {
+        // Reading and writing go on at the same time.
         private readonly Random _random = random;
+        private readonly Random _errors = new(random.Next());
 
         public long Written { get; private set; }
 
@@ -178,11 +181,8 @@ internal static class VncFuzz
 
         public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
         {
-            lock (_random)
-            {
-                Written += buffer.Length;
-                return _random.Next(500) == 0 ? throw new IOException("gone") : default;
-            }
+            Written += buffer.Length;
+            return _errors.Next(500) == 0 ? throw new IOException("gone") : default;
         }
 
         public override Task FlushAsync(CancellationToken cancellationToken) => Task.CompletedTask;
@@ -223,6 +223,14 @@ internal static class VncFuzz
             if (!_work.IsAddingCompleted) _work.Add(work);
         }
 
+        /// <summary>Waits for what is posted so far.</summary>
+        public void Flush()
+        {
+            using var done = new ManualResetEventSlim();
+            Post(done.Set);
+            done.Wait();
+        }
+
         public IFdWatch Watch(int fd, FdEvents events, Action<FdEvents> ready) => throw new NotSupportedException();
 
         public void AssertMachineThread()
@@ -257,7 +265,10 @@ internal static class VncFuzz
         private readonly Random _random = new(seed);
         private readonly HashSet<ushort> _held = [];
 
-        public PictureSize? Size { get; private set; } = new(640, 480);
+        private PictureSize _size = new(640, 480);
+
+        /// <summary>Sometimes there is no picture.</summary>
+        public PictureSize? Size => _random.Next(50) == 0 ? null : _size;
 
         public CursorShape? Cursor { get; private set; }
 
@@ -290,9 +301,8 @@ internal static class VncFuzz
 
             if (everything) Fill(frame, damage, new PictureArea(0, 0, frame.Width, frame.Height));
             var dice = _random.Next(40);
-            if (dice == 0) Size = new PictureSize(_random.Next(1, 1200), _random.Next(1, 800));
-            if (dice == 1) Size = null;
-            if (dice == 2) Size = new PictureSize(640, 480);
+            if (dice == 0) _size = new PictureSize(_random.Next(1, 1200), _random.Next(1, 800));
+            if (dice == 2) _size = new PictureSize(640, 480);
             if (dice == 3) IsAbsolute = !IsAbsolute;
             if (dice == 4) Leds = (KeyboardLeds)_random.Next(8);
             if (dice is 5 or 6) CursorPlace = (_random.Next(-100, 1300), _random.Next(-100, 900));

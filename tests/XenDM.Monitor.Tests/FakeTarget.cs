@@ -60,6 +60,16 @@ internal sealed class FakeTarget : IMonitorTarget
         Events?.SendWithReason("RESET", byGuest: false);
     }
 
+    public VncInfo? Vnc { get; set; }
+
+    public void SetVncPassword(string password)
+    {
+        if (Vnc is null) throw new QmpException("Could not set password: there is no VNC display");
+        Calls.Add($"vnc password {password}");
+    }
+
+    public void ExpireVncPassword(long seconds, bool isFromNow) => Calls.Add($"vnc expires {seconds} {isFromNow}");
+
     public void SetLink(string name, bool up) => Calls.Add($"link {name} {up}");
 
     public void AddNetdev(IReadOnlyList<KeyValuePair<string, string>> options) => Calls.Add("netdev " + string.Join(' ', options));

@@ -23,6 +23,12 @@ public sealed class QmpCommandTests
     [InlineData("""{"execute":"blockdev-change-medium","arguments":{"id":"ide-5632","filename":"/dev/fdset/9"}}""", "GenericError", "Could not open '/dev/fdset/9': there is no such set of file descriptors")]
     [InlineData("""{"execute":"blockdev-change-medium","arguments":{"id":"ide-5632","filename":"/dev/fdset/-1"}}""", "GenericError", "Could not open '/dev/fdset/-1': there is no such set of file descriptors")]
     [InlineData("""{"execute":"change-vnc-password","arguments":{"password":"x"}}""", "GenericError", "Could not set password: there is no VNC display")]
+    [InlineData("""{"execute":"set_password","arguments":{"protocol":"spice","password":"x"}}""", "DeviceNotActive", "SPICE is not in use")]
+    [InlineData("""{"execute":"set_password","arguments":{"protocol":"rdp","password":"x"}}""", "GenericError", "Parameter 'protocol' does not accept value 'rdp'")]
+    [InlineData("""{"execute":"set_password","arguments":{"protocol":"vnc","password":"x","connected":"fail"}}""", "GenericError", "parameter 'connected' must be 'keep' when 'protocol' is 'vnc'")]
+    [InlineData("""{"execute":"set_password","arguments":{"protocol":"vnc"}}""", "GenericError", "Parameter 'password' is missing")]
+    [InlineData("""{"execute":"expire_password","arguments":{"protocol":"vnc","time":"soon"}}""", "GenericError", "'soon' must be now, never, +SECONDS or seconds since 1970")]
+    [InlineData("""{"execute":"expire_password","arguments":{"protocol":"vnc","time":"-5"}}""", "GenericError", "'-5' must be now, never, +SECONDS or seconds since 1970")]
     [InlineData("""{"execute":"change-vnc-password"}""", "GenericError", "Parameter 'password' is missing")]
     [InlineData("""{"execute":"add-fd"}""", "GenericError", "No file descriptor supplied via SCM_RIGHTS")]
     [InlineData("""{"execute":"remove-fd","arguments":{"fdset-id":7}}""", "GenericError", "File descriptor named 'fdset-id:7' not found")]
@@ -91,6 +97,36 @@ public sealed class QmpCommandTests
     {
         using var bench = new MonitorBench();
         Assert.Equal($$"""{"return":{{answer}}}""", bench.Ask($$"""{"execute":"{{command}}"}"""));
+    }
+
+    [Theory]
+    [InlineData("""{"execute":"change-vnc-password","arguments":{"password":"x"}}""", "vnc password x")]
+    [InlineData("""{"execute":"set_password","arguments":{"protocol":"vnc","password":"y","connected":"keep","display":"default"}}""", "vnc password y")]
+    [InlineData("""{"execute":"expire_password","arguments":{"protocol":"vnc","time":"now"}}""", "vnc expires 0 False")]
+    [InlineData("""{"execute":"expire_password","arguments":{"protocol":"vnc","time":"never"}}""", "vnc expires 9223372036854775807 False")]
+    [InlineData("""{"execute":"expire_password","arguments":{"protocol":"vnc","time":"+60"}}""", "vnc expires 60 True")]
+    [InlineData("""{"execute":"expire_password","arguments":{"protocol":"vnc","time":"1700000000"}}""", "vnc expires 1700000000 False")]
+    public void Passwords_of_VNC_are_set(string message, string call)
+    {
+        using var bench = new MonitorBench();
+        bench.Target.Vnc = new VncInfo([], "vnc", []);
+        Assert.Equal("""{"return":{}}""", bench.Ask(message));
+        Assert.Equal([call], bench.Target.Calls);
+    }
+
+    [Fact]
+    public void A_VNC_server_is_shown()
+    {
+        using var bench = new MonitorBench();
+        VncEndInfo plain = new("127.0.0.1", "5901", "ipv4", false), web = new("::1", "5701", "ipv6", true), peer = new("127.0.0.1", "40000", "ipv4", false);
+        bench.Target.Vnc = new VncInfo([plain, web], "vencrypt+x509+vnc", [new VncPeerInfo(peer, "CN=me")]);
+        Assert.Equal("""{"return":{"enabled":true,"host":"127.0.0.1","service":"5901","family":"ipv4","auth":"vencrypt+x509+vnc","clients":[{"host":"127.0.0.1","service":"40000","family":"ipv4","websocket":false,"x509_dname":"CN=me"}]}}""",
+            bench.Ask("""{"execute":"query-vnc"}"""));
+        Assert.Equal("""{"return":[{"id":"default","server":[{"host":"127.0.0.1","service":"5901","family":"ipv4","websocket":false,"auth":"vencrypt","vencrypt":"x509-vnc"},{"host":"::1","service":"5701","family":"ipv6","websocket":true,"auth":"vencrypt","vencrypt":"x509-vnc"}],"auth":"vencrypt","vencrypt":"x509-vnc","clients":[{"host":"127.0.0.1","service":"40000","family":"ipv4","websocket":false,"x509_dname":"CN=me"}]}]}""",
+            bench.Ask("""{"execute":"query-vnc-servers"}"""));
+        bench.Target.Events!.Vnc("VNC_INITIALIZED", plain, "none", new VncPeerInfo(peer, null));
+        Assert.EndsWith(""","event":"VNC_INITIALIZED","data":{"server":{"host":"127.0.0.1","service":"5901","family":"ipv4","websocket":false,"auth":"none"},"client":{"host":"127.0.0.1","service":"40000","family":"ipv4","websocket":false}}}""",
+            bench.Client.TakeLines()[^1], System.StringComparison.Ordinal);
     }
 
     /// <summary>What libxl and libxenstat read of the longer answers (contract sections 2.4 and 3.2).</summary>
