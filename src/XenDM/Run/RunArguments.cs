@@ -138,7 +138,7 @@ internal static class RunArguments
         if (!options.HasXen && options.Firmware.Kind == FirmwareKind.HvmLoader) throw new UsageException("--no-xen", "hides Xen, which hvmloader and what else is given as an ELF file with --firmware cannot do without");
         if (options.RecordScreen is { } recording)
         {
-            if (!options.HasVga) throw new UsageException("--record-screen", "there is no screen with --vga none");
+            if (options.Vga is null) throw new UsageException("--record-screen", "there is no screen with --vga none");
             if (recording.Length == 0) throw new UsageException("--record-screen", "the name of a file is missing");
             if (Path.GetDirectoryName(Path.GetFullPath(recording)) is { } folder && !Directory.Exists(folder)) throw new UsageException("--record-screen", $"'{recording}': there is no folder '{folder}'");
         }
