@@ -204,15 +204,11 @@ internal sealed class Host : IDisposable
         var disks = new BlockKind(new BlockHost(_ports.Ports, _options.DomainId, new PvImages(_drives!, _loop, isRepeatable: false), _loop, events));
         var consoles = new ConsoleKind(_ports.Ports, _options.DomainId, new PvLines(_chardevs), _loop);
         var screens = new FramebufferKind(_ports.Ports, _options.DomainId, _loop, screen);
-<<<<<<< HEAD
-        _pvDevices = new XenBus(_ports.Ports, _options.DomainId, _ports.OwnDomain, [disks, new KeyboardKind(_ports.Ports, _options.DomainId, input, _clock), screens, consoles], _loop, _log);
-=======
-        List<IPvKind> kinds = [disks, new KeyboardKind(_ports.Ports, _options.DomainId, input), screens, consoles];
+        List<IPvKind> kinds = [disks, new KeyboardKind(_ports.Ports, _options.DomainId, input, _clock), screens, consoles];
 
         // The host's kernel serves vif.
         if (_netdevs is not null) kinds.Add(new NetKind("qnic", _ports.Ports, _options.DomainId, new PvNets(_netdevs, _loop), _loop));
         _pvDevices = new XenBus(_ports.Ports, _options.DomainId, _ports.OwnDomain, kinds, _loop, _log);
->>>>>>> a783c9d (xen: a PV NIC that a toolstack gives to the device model is served (qnic))
         return _pvDevices;
     }
 
