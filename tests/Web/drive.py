@@ -65,7 +65,10 @@ class Guest:
 
 
 def kernel(option):
-    return [f"{option}kernel", f"{folder}/vmlinuz", f"{option}initrd", f"{folder}/initrd", f"{option}append", append]
+    for disc in "ab":
+        with open(f"{pictures}/{disc}.iso", "wb") as file:
+            file.truncate(1 << 20)
+    return [f"{option}cdrom", f"{pictures}/a.iso", f"{option}kernel", f"{folder}/vmlinuz", f"{option}initrd", f"{folder}/initrd", f"{option}append", append]
 
 
 def web_server(*arguments):
@@ -185,6 +188,9 @@ def main():
         browser.wait("document.querySelector('#state').textContent === 'running'", 20, "Continue continues")
         check_figures(browser)
         check_download(browser)
+        change_cd(browser)
+        click_menu(browser, '[data-action="reset"]')
+        guest.serial.expect("UP$", 120)
 
         # The end: the page says so, and nothing is left.
         click_menu(browser, '[data-action="quit"]')
@@ -220,6 +226,17 @@ def check_figures(browser):
         return
     check("XenDM" in browser.evaluate(f"({figures}).Version"), "the version is shown")
     browser.wait("[...document.querySelectorAll('#devices tbody tr')].some(r => r.cells[0].textContent.startsWith('i8042') && Number(r.cells[3].textContent.replaceAll(',', '')) > 100)", 20, "the keyboard controller's accesses are shown")
+
+
+def change_cd(browser):
+    """Another disc by its path, then none. The drive that is chosen is the first with a disc."""
+    drive = "document.querySelector('#drive').selectedOptions[0].text"
+    browser.wait(f"{drive}.endsWith('/a.iso')", 20, "the CD is shown")
+    browser.evaluate(f"document.querySelector('#file').value = '{pictures}/b.iso'")
+    click_menu(browser, "#medium [type=submit]")
+    browser.wait(f"{drive}.endsWith('/b.iso')", 20, "the CD is changed")
+    click_menu(browser, "#eject")
+    browser.wait(f"{drive}.endsWith(': empty')", 20, "the CD is ejected")
 
 
 def check_download(browser):

@@ -1,8 +1,8 @@
 #!/bin/bash
 # run.sh XENDM XENDM-WEB [SCENARIO...] - a guest's page in headless Chromium: noVNC shows the guest's screen, takes keys and the mouse to it, and the
 # buttons do what they say. Scenarios: xendm (xendm run --web), list (two guests, one of which ends), qemu (the same page before qemu-system-x86_64).
-# One line a scenario, PASS, FAIL or SKIP with the reason; then a count. The status is 0 when none failed. Screenshots are kept in $ARTIFACTS where
-# that names a folder. What is missing is installed from Debian's packages when this is root.
+# One line a scenario, PASS, FAIL or SKIP with the reason; then a count. The status is 0 when none failed. Screenshots are kept in $ARTIFACTS, which is
+# ~/.cache/xendm/artifacts/web unless set. What is missing is installed from Debian's packages when this is root.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 [ $# -ge 2 ] || { echo "usage: run.sh XENDM XENDM-WEB [SCENARIO...]" >&2; exit 2; }
@@ -11,6 +11,8 @@ shift 2
 scenarios=("$@")
 [ ${#scenarios[@]} -gt 0 ] || scenarios=(xendm list qemu)
 export PATH=$PATH:/usr/sbin:/sbin DEBIAN_FRONTEND=noninteractive
+artifacts=${ARTIFACTS:-${XENDM_CACHE:-$HOME/.cache/xendm}/artifacts/web}
+mkdir -p "$artifacts"
 passed=0 failed=0 skipped=0
 finish() { printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"; [ "$failed" = 0 ]; exit; }
 
@@ -49,6 +51,6 @@ for scenario in "${scenarios[@]}"; do
     tail -40 "$tmp/$scenario.log" | sed 's/^/    /'
     failed=$((failed + 1))
   fi
-  [ -z "${ARTIFACTS:-}" ] || { mkdir -p "$ARTIFACTS" && cp "$tmp/$scenario"/*.png "$ARTIFACTS/" 2>/dev/null; }
+  cp "$tmp/$scenario"/*.png "$artifacts/" 2>/dev/null
 done
 finish
