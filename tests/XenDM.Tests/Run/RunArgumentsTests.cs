@@ -36,6 +36,19 @@ public sealed class RunArgumentsTests : IDisposable
     }
 
     [Fact]
+    public void PagesHaveSocketsOfTheirOwnBesideTheUsers()
+    {
+        Assert.Null(Parse("--firmware", _disk).Web);
+        Assert.Equal("", Parse("--firmware", _disk, "--web").Web);
+        Assert.Equal("127.0.0.1:8080", Parse("--firmware", _disk, "--web", "127.0.0.1:8080").Web);
+        var board = (Parse("--firmware", _disk, "--web", "--qmp", $"{_folder}/q") with { WebFolder = "/run/a,b" }).Board();
+        Assert.Equal([$"{_folder}/q", "/run/a,b/qmp"], board.Chardevs.Select(static c => c.Require("path")));
+        Assert.All(board.Monitors, static m => Assert.Equal("control", m.Require("mode")));
+        Assert.Equal("unix:/run/a,,b/vnc", board.Vnc);
+        Assert.Equal("unix:/mine", (Parse("--firmware", _disk, "--web", "--vnc", "unix:/mine") with { WebFolder = "/run/x" }).Board().Vnc);
+    }
+
+    [Fact]
     public void CablesLeadWhereTheyAreAskedTo()
     {
         var options = Parse("--firmware", _disk, "--net", "user,hostfwd=tcp::2222-:22,hostfwd=udp::53-:53,pcap=/tmp/a,b.pcap,model=rtl8139", "--net", "tap=tap7,mac=00:16:3e:00:00:01,pv,model=none", "--net", $"socket=unix:{_folder}/s");
