@@ -4,6 +4,8 @@ from browser import Browser, BrowserError
 
 scenario, xendm, web, folder = sys.argv[1:]
 pictures = os.path.join(folder, scenario)
+# What a program that is killed leaves behind goes with the folder.
+os.environ["TMPDIR"] = pictures
 append = "console=ttyS0 quiet loglevel=0 nokaslr rdinit=/web.sh consoleblank=0 vga=normal nomodeset"
 
 

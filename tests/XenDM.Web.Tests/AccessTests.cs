@@ -124,7 +124,8 @@ public sealed class AccessTests
         Assert.Equal(first.Token, second.Token);
         Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(file));
         File.SetUnixFileMode(file, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.OtherRead);
-        var open = await Assert.ThrowsAsync<UsageException>(() => new WebBench().Start("", "--token-file", file));
+        await using var third = new WebBench();
+        var open = await Assert.ThrowsAsync<UsageException>(() => third.Start("", "--token-file", file));
         Assert.Contains("read by others", open.Message, StringComparison.Ordinal);
     }
 
