@@ -184,6 +184,8 @@ public sealed class XenHypervisor : IHypervisor, IVideoPages, IIoreqChannels
     void IVideoPages.Pin(ulong firstPage, uint pages, bool on) =>
         Try(_model.PinCacheAttribute(_domain, firstPage, firstPage + pages - 1, on ? XenConstants.CacheWriteBack : XenConstants.CacheUnpinned), "pin a cache attribute");
 
+    void IVideoPages.Missing(ulong firstPage, uint pages) => Complain($"video memory at pages {firstPage:x}-{firstPage + pages - 1:x} cannot be mapped: the screen stays black");
+
     bool IVideoPages.TrackDirty(ulong firstPage, uint pages, Span<byte> bitmap)
     {
         var result = _model.TrackDirtyVram(_domain, firstPage, pages, bitmap);

@@ -28,6 +28,9 @@ public interface IVideoPages : IForeignMapper
     /// <param name="bitmap">A bit a page, rounded up to 8 bytes.</param>
     /// <returns>False when Xen cannot tell.</returns>
     bool TrackDirty(ulong firstPage, uint pages, Span<byte> bitmap);
+
+    /// <summary>Pages of the range are not the guest's any more.</summary>
+    void Missing(ulong firstPage, uint pages);
 }
 
 /// <summary>
@@ -177,6 +180,7 @@ public sealed class XenVideoMemory : VideoMemory, IDisposable
         _mapped = _host.Map(_place >> PageShift, errors);
         _isForeign = _mapped != 0;
         if (_isForeign && !errors.AsSpan().ContainsAnyExcept(0)) return;
+        _host.Missing(_place >> PageShift, _pages);
         Unmap();
         var result = Posix.Map(0, (nuint)Size, MemoryProtection.Read | MemoryProtection.Write, MapFlags.Private | MapFlags.Anonymous | MapFlags.NoReserve, -1, 0, out _mapped);
         if (result < 0) throw new InvalidOperationException($"no {Size >> 20} MiB for the display: {Errno.Describe(result)}");

@@ -114,6 +114,7 @@ public sealed class XenVideoMemoryTests : IVideoPages
         memory.Show(Bar, true);
         _guest.Remove((Bar >> 12) + 3);
         memory.Bytes.Fill(1);
+        Assert.Equal("missing f0000 100", _calls[^1]);
         Assert.Empty(_mapped);
         Assert.Equal(0, _pages.Span[0]);
         memory.SetTracking(true);
@@ -234,6 +235,8 @@ public sealed class XenVideoMemoryTests : IVideoPages
             if (_dirty.Remove(firstPage + n) || isNew) words[(int)n / 64] |= 1ul << (int)(n % 64);
         return true;
     }
+
+    void IVideoPages.Missing(ulong firstPage, uint pages) => _calls.Add($"missing {firstPage:x} {pages:x}");
 
     nint IForeignMapper.Map(ulong firstPage, Span<int> errors)
     {

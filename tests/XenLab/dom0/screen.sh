@@ -50,10 +50,11 @@ typed() {
   want 'key codes' "$reply" '45 18 49 57 5 28'
 }
 
-# screen_guest NAME VGA DRIVER: a guest whose framebuffer DRIVER drives.
+# screen_guest NAME VGA DRIVER: a guest whose framebuffer DRIVER drives. It has no PV drivers: with them Linux switches its display off and on for a
+# save, and the picture would not be the saved one.
 screen_guest() {
   dd if=/data/data.img of="/data/$1.img" bs=1M count=16 2>/dev/null
-  config "$1" "$(direct)" memory=176 "vga=\"$2\"" vnc=1 'vnclisten="127.0.0.1"' 'vncpasswd="sesame"' "disk=[\"file:/data/$1.img,hda,w\"]"
+  config "$1" "$(direct xen_nopv)" memory=176 "vga=\"$2\"" vnc=1 'vnclisten="127.0.0.1"' 'vncpasswd="sesame"' "disk=[\"file:/data/$1.img,hda,w\"]"
   start "$1"
   pid=$(dm_pid "$domid")
   vnc_of "$domid"
