@@ -520,7 +520,7 @@ internal sealed class ClientOutput : IDisposable
         {
             var title = Encoding.UTF8.GetBytes(_title);
             WriteHeader(1);
-            RfbEncoder.WriteHeader(whole, Rfb.DesktopName, _pipe);
+            RfbEncoder.WriteHeader(default, Rfb.DesktopName, _pipe);
             var text = _pipe.GetSpan(4 + title.Length);
             BinaryPrimitives.WriteInt32BigEndian(text, title.Length);
             title.CopyTo(text[4..]);
