@@ -8,7 +8,7 @@ export PATH=$PATH:/usr/sbin:/sbin
 xendm=$(realpath "$1")
 shift
 guests=("$@")
-[ ${#guests[@]} -gt 0 ] || guests=(memtest power direct smp pae pvhvm pvhvm4 plain disk cd grub ipxe icount hvmloader hvmlinux gdb pv pv4 pvkept input pvinput nic-e1000 nic-8139cp nic-8139too ipxe-e1000 ipxe-rtl8139)
+[ ${#guests[@]} -gt 0 ] || guests=(memtest power direct smp pae pvhvm pvhvm4 plain disk cd grub grub-cirrus cirrus ipxe icount hvmloader hvmlinux gdb pv pv4 pvkept input pvinput nic-e1000 nic-8139cp nic-8139too ipxe-e1000 ipxe-rtl8139)
 if [ ${#guests[@]} -gt 1 ]; then
   # Two at a time: a machine is one busy thread. Each lane takes the next guest from the list.
   list=$(mktemp)
@@ -482,12 +482,29 @@ END
       ask 'unload_disks && no_disk xvda && lsmod | grep -c blkfront' 20
       [ "$reply" = 0 ] || { fail "the disk driver does not go: $reply"; continue; }
       off && pass ;;
-    grub)
+    grub | grub-cirrus)
       # Its menu, its prompt and an answer on the screen, with keys from the keyboard.
       package grub-rescue-pc usr/lib/grub-rescue/grub-rescue-cdrom.iso || { skip "$file"; continue; }
-      text --cdrom "$file" --boot d
+      adapter=${guest#grub}
+      adapter=${adapter:--std}
+      text --vga "${adapter#-}" --cdrom "$file" --boot d
       screen 'GNU GRUB  version' 60 && printf c >&4 && screen 'grub>' 30 && sleep 1 && printf 'ls\r' >&4 && screen '\(cd\)' 30 || { fail 'no answer at its prompt'; continue; }
       stop
+      pass ;;
+    cirrus)
+      # Linux's driver on the CL-GD5446: exact pictures of a framebuffer of 16 bits, of 32, and of 32 that the chip shows as 24.
+      image data.img >/dev/null
+      for mode in 1024x768-16 800x600-32 1024x768-32; do
+        boot "${kernel[@]}" --vga cirrus --disk "$tmp/data.img,snapshot" --qmp "$tmp/qmp" --append "console=ttyS0 nokaslr xen_emul_unplug=never video=$mode"
+        expect '^UP' 150 || { fail 'did not reach its shell'; continue 2; }
+        ask 'load cirrus && framebuffer && disk hda' 60 && [ "$reply" = "$(echo $mode | tr x- '  ')" ] || { fail "framebuffer: $reply"; continue 2; }
+        read -r width height depth <<<"$reply"
+        pages=$((width * height * depth / 8 / 4096)) more=$((width * height * depth / 8 % 4096))
+        ask "dd if=/dev/hda of=/dev/fb0 bs=4096 count=$pages 2>/dev/null; dd if=/dev/hda of=/dev/fb0 bs=1 count=$more skip=$((pages * 4096)) seek=$((pages * 4096)) 2>/dev/null; sleep 1" 60
+        python3 "$here/../XenLab/dom0/screen.py" dump "$tmp/qmp" "$tmp/cirrus.ppm" >"$tmp/dump" 2>&1 || { fail "screendump: $(tail -1 "$tmp/dump")"; continue 2; }
+        python3 "$here/../XenLab/dom0/screen.py" same "$tmp/cirrus.ppm" "$tmp/data.img" $width $height $depth >"$tmp/same" 2>&1 || { fail "$mode: $(tail -1 "$tmp/same")"; continue 2; }
+        clean && off || continue 2
+      done
       pass ;;
     ipxe)
       package ipxe boot/ipxe.lkrn || { skip "$file"; continue; }
