@@ -55,7 +55,7 @@ start() {
   address=$(cat "$tmp/guest.out" "$tmp/guest.err" | grep -aoE 'VNC at [0-9.:]+' | head -1)
   port=${address##*:}
 }
-# view OPTIONS...: the viewer, whose window covers the left upper corner of the X server's screen.
+# view OPTIONS...: the viewer, whose window has the size of the guest's picture.
 view() {
   stop "$viewer"
   xtigervncviewer -Shared -geometry 640x480+0+0 -DotWhenNoCursor=0 -RemoteResize=0 "$@" "127.0.0.1::$port" >"$tmp/viewer.log" 2>&1 &
@@ -65,7 +65,7 @@ view() {
   xdotool windowfocus "$(xdotool search --onlyvisible --name XenDM | tail -1)" mousemove 300 200
 }
 window() { xdotool search --onlyvisible --name XenDM >/dev/null 2>&1; }
-shot() { import -silent -window root -crop 640x480+0+0 +repage -depth 8 "rgb:$1" 2>/dev/null; }
+shot() { import -silent -window "$(xdotool search --onlyvisible --name XenDM | tail -1)" -crop 640x480+0+0 +repage -depth 8 "rgb:$1" 2>/dev/null; }
 # different FILE: how many bytes differ from the guest's picture by more than $1.
 different() {
   python3 - "$1" "$2" "$tmp/picture.rgb" <<'P'
