@@ -8,7 +8,7 @@ export PATH=$PATH:/usr/sbin:/sbin
 xendm=$(realpath "$1")
 shift
 guests=("$@")
-[ ${#guests[@]} -gt 0 ] || guests=(memtest power direct smp pae pvhvm pvhvm4 plain disk cd grub grub-cirrus cirrus ipxe icount hvmloader hvmlinux gdb pv pv4 pvkept input pvinput nic-e1000 nic-8139cp nic-8139too ipxe-e1000 ipxe-rtl8139)
+[ ${#guests[@]} -gt 0 ] || guests=(memtest power direct screen smp pae pvhvm pvhvm4 plain disk cd grub grub-cirrus cirrus ipxe icount hvmloader hvmlinux gdb pv pv4 pvkept input pvinput nic-e1000 nic-8139cp nic-8139too ipxe-e1000 ipxe-rtl8139)
 if [ ${#guests[@]} -gt 1 ]; then
   # Two at a time: a machine is one busy thread. Each lane takes the next guest from the list.
   list=$(mktemp)
@@ -328,6 +328,17 @@ for guest in "${guests[@]}"; do
       # An interpreter does not run ahead, and says so.
       ask 'cat /sys/devices/system/cpu/vulnerabilities/meltdown' 20 && [ "$reply" = 'Not affected' ] || { fail "meltdown: $reply"; continue; }
       off && pass ;;
+    screen)
+      # What a picture of the screen has is what the guest wrote, pixel by pixel: text in the font of the VGA BIOS.
+      boot "${kernel[@]}" --monitor "$tmp/monitor" --record-screen "$tmp/record.png" --append "console=ttyS0 nokaslr"
+      expect '^UP' 150 || { fail 'did not reach its shell'; continue; }
+      # A test of colours; no cursor, and nothing that blinks.
+      ask 'printf "\\033[2J\\033[H\\033[?25l" >/dev/tty1; for c in 31 32 33 34 35 36 37 "1;33" "7;36" "44;1;37"; do printf "\\033[${c}mcolour $c \\033[0m the quick brown fox jumps over the lazy dog 0123456789 {|}~\\n" >/dev/tty1; done; base64 /dev/vcsa1 | tr -d "\\n"' 30
+      rom=$(find /usr/share/seabios /usr/share/qemu /usr/share/vgabios -name vgabios-stdvga.bin 2>/dev/null | head -1)
+      wrong=$(python3 "$here/screen.py" "$tmp/monitor" "$tmp" "$rom" "$reply" 2>&1) || { fail "the text screen: $wrong"; continue; }
+      off || continue
+      [ "$(head -c 8 "$tmp/record.png" | tail -c 7 | head -c 3)" = PNG ] && grep -qa fdAT "$tmp/record.png" || { fail 'no recording of the screen'; continue; }
+      pass ;;
     smp)
       boot "${kernel[@]}" --cpus 4 --append "console=ttyS0 nokaslr"
       expect '^UP' 200 || { fail 'did not reach its shell'; continue; }
