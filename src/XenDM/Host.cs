@@ -78,6 +78,8 @@ internal sealed class Host : IDisposable
     public void Dispose()
     {
         if (_video?.Looks is { Asked: > 0 } looks) _log.Info("video memory", $"Xen was asked {looks.Asked} times what the guest wrote and could not tell {looks.Unknown} times");
+        // Who looks at the screen keeps track of video memory, which goes with the hypervisor.
+        _target.VncServer?.Dispose();
         _pvDevices?.Dispose();
         _drives?.Flush(_log);
         _ports?.Dispose();

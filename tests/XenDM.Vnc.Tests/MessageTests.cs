@@ -290,7 +290,9 @@ public class MessageTests
         using var host = new VncHost(new VncOptions { Title = "one" });
         using var client = Connect(host);
         client.SetEncodings(0, Rfb.QemuExtendedKey, Rfb.DesktopName);
-        Assert.Equal("one"u8.ToArray(), client.Find(Rfb.DesktopName).Data);
+        var title = client.Find(Rfb.DesktopName);
+        Assert.Equal("one"u8.ToArray(), title.Data);
+        Assert.Equal((0, 0, 0, 0), (title.X, title.Y, title.Width, title.Height));
         client.Find(Rfb.QemuExtendedKey);
         client.SetEncodings(0, Rfb.Fence, Rfb.ContinuousUpdates);
         Assert.Equal(248, client.Receive(1)[0]);
@@ -357,6 +359,9 @@ public class MessageTests
         Assert.Equal((1, 1, 9, 2), (cursor.X, cursor.Y, cursor.Width, cursor.Height));
         Assert.Equal(new byte[] { 0xaa, 0x80, 0x55, 0x00 }, cursor.Data[(18 * 4)..]);
         Assert.Equal(new byte[] { 255, 0, 0, 0 }, cursor.Data[..4]);
+
+        // The request is answered then, and no look comes before the next one.
+        client.Find(0);
         client.SetEncodings(0, Rfb.CursorWithAlpha);
         client.Request(isIncremental: true);
         host.Run(() =>
