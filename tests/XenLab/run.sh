@@ -20,7 +20,7 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$dm" ] || { echo 'run.sh: say which device model: --dm XENDM or --qemu' >&2; exit 2; }
 [ "$dm" = qemu ] || [ -e "$dm" ] || { echo "run.sh: $dm does not exist" >&2; exit 2; }
-[ ${#names[@]} -gt 0 ] || names=(a b c d e e2 f g h p1 p2 n1 v1 v2 v3 figures)
+[ ${#names[@]} -gt 0 ] || names=(a b c d e e2 f g h p1 p2 n1 v1 v2 figures)
 [ -z "$hand" ] || [ ${#names[@]} = 1 ] || { echo 'run.sh: --by-hand takes one scenario' >&2; exit 2; }
 lab=$("$here/build.sh")
 
@@ -52,7 +52,7 @@ cpus=3
 [ "$(nproc)" -lt 4 ] || cpus=4
 # Two scenarios run at a time, the longest first; these run by themselves, because they measure.
 shared=() alone=()
-for s in e v1 v3 p1 a e2 g n1 v2 b f p2 d c; do case " ${names[*]} " in *" $s "*) shared+=("$s") ;; esac; done
+for s in e v1 v3 v4 p1 a e2 g n1 v2 b f p2 d c; do case " ${names[*]} " in *" $s "*) shared+=("$s") ;; esac; done
 for s in "${names[@]}"; do case " ${shared[*]:-} " in *" $s "*) ;; *) alone+=("$s") ;; esac; done
 cat >"$p/request" <<R
 DM=$path
