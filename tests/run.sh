@@ -78,6 +78,14 @@ else
   fail "the browser's run did not end"
 fi
 
+note "VNC clients"
+tests/Vnc/run.sh "$out/publish/xendm" 2>&1 | tee "$out/vnc.log" | grep -vE '^[0-9]+ passed'
+if grep -qE '^[0-9]+ passed' "$out/vnc.log"; then
+  passed=$((passed + $(grep -c '^PASS ' "$out/vnc.log"))); failed=$((failed + $(grep -c '^FAIL ' "$out/vnc.log"))); skipped=$((skipped + $(grep -c '^SKIP ' "$out/vnc.log")))
+else
+  fail "the run with VNC clients did not end"
+fi
+
 if [ $quick = 1 ]; then skip "real Xen: --quick"; finish; fi
 note "real Xen"
 # Xen and its guests run in software here, and a loaded machine can stretch their time past what a guest's timers bear. So a scenario that fails is
