@@ -20,7 +20,7 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$dm" ] || { echo 'run.sh: say which device model: --dm XENDM or --qemu' >&2; exit 2; }
 [ "$dm" = qemu ] || [ -e "$dm" ] || { echo "run.sh: $dm does not exist" >&2; exit 2; }
-[ ${#names[@]} -gt 0 ] || names=(a b c d e e2 f g h p1 p2 n1 v1 v2 figures)
+[ ${#names[@]} -gt 0 ] || names=(a b c d e e2 f g h p1 p2 n1 v1 v2 v3 v4 figures)
 [ -z "$hand" ] || [ ${#names[@]} = 1 ] || { echo 'run.sh: --by-hand takes one scenario' >&2; exit 2; }
 lab=$("$here/build.sh")
 
