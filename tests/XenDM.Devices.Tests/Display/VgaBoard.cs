@@ -66,6 +66,13 @@ internal sealed class VgaBoard
 
     private int _misc;
 
+    /// <summary>Miscellaneous output; its bit 0 says where the CRT controller's ports are.</summary>
+    public void Misc(int value)
+    {
+        _misc = value;
+        Board.Out8(0x3c2, value);
+    }
+
     public void Sequencer(int index, int value)
     {
         SequencerValues[index] = (byte)value;
@@ -202,8 +209,7 @@ internal sealed class VgaBoard
     public void SetMode(int misc, byte[] sequencer, byte[] crtc, byte[] graphics, int attributeMode, int pan)
     {
         Vbe(4, 0);
-        _misc = misc;
-        Board.Out8(0x3c2, misc);
+        Misc(misc);
         Sequencer(0, 1);
         for (var n = 1; n < 5; n++) Sequencer(n, sequencer[n]);
         Sequencer(0, 3);

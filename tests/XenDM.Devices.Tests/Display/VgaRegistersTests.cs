@@ -16,7 +16,7 @@ public class VgaRegistersTests
         Assert.Equal(0x0f, Board.In8(0x3b4));
         Assert.NotEqual(0xff, Board.In8(0x3ba));
 
-        Board.Out8(0x3c2, 0x67);
+        _vga.Misc(0x67);
         Assert.Equal(0x67, Board.In8(0x3cc));
         Assert.Equal(0xff, Board.In8(0x3b4));
         Assert.Equal(0x0f, Board.In8(0x3d4));
@@ -43,7 +43,7 @@ public class VgaRegistersTests
     [InlineData(0x3d4, 0x17, 0xef)]
     public void AnIndexedRegisterKeepsTheBitsThatItHas(int port, int index, int mask)
     {
-        Board.Out8(0x3c2, 0x67);
+        _vga.Misc(0x67);
         Board.Out16((ushort)port, 0xff00 | index);
         Assert.Equal(index, Board.In8((ushort)port));
         Assert.Equal(mask, Board.In8((ushort)(port + 1)));
@@ -54,7 +54,7 @@ public class VgaRegistersTests
     [Fact]
     public void AnIndexWithoutRegisterHoldsNothing()
     {
-        Board.Out8(0x3c2, 0x67);
+        _vga.Misc(0x67);
         _vga.Crtc(0x25, 0x5a);
         Assert.Equal(0xff, Board.In8(0x3d5));
         Board.Out8(0x3c4, 0xff);
@@ -66,7 +66,7 @@ public class VgaRegistersTests
     [Fact]
     public void ProtectionLeavesOnlyBit8OfLineCompare()
     {
-        Board.Out8(0x3c2, 0x67);
+        _vga.Misc(0x67);
         _vga.Crtc(0x00, 0x5f);
         _vga.Crtc(0x07, 0x0f);
         _vga.Crtc(0x11, 0x8e);
@@ -84,7 +84,7 @@ public class VgaRegistersTests
     [Fact]
     public void TheAttributeControllerTakesIndexAndDataByTurns()
     {
-        Board.Out8(0x3c2, 0x67);
+        _vga.Misc(0x67);
         Board.In8(0x3da);
         Board.Out8(0x3c0, 0x05);
         Board.Out8(0x3c0, 0xff);
@@ -128,7 +128,7 @@ public class VgaRegistersTests
     public void ProgramsThatWaitForTheBeamGoOn(bool programmed)
     {
         if (programmed) _vga.TextMode();
-        else Board.Out8(0x3c2, 0x67);
+        else _vga.Misc(0x67);
         AssertBothStates();
     }
 

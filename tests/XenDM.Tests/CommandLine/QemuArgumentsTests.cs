@@ -77,7 +77,6 @@ public class QemuArgumentsTests
 
     [Theory]
     [InlineData("-device qxl-vga", "qxl-vga")]
-    [InlineData("-device cirrus-vga,vgamem_mb=8", "cirrus-vga")]
     [InlineData("-device pcnet,id=nic0,netdev=net0,mac=00:16:3e:00:00:01", "pcnet")]
     [InlineData("-usb", "USB")]
     [InlineData("-usbdevice tablet", "USB")]
