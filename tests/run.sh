@@ -62,29 +62,25 @@ done
 note "publish"
 if src/publish.sh "$out/publish" >"$out/publish.log" 2>&1; then grep '^published' "$out/publish.log"; pass publish; else tail -30 "$out/publish.log"; fail publish; finish; fi
 
+# part NAME COMMAND...: a run of its own that prints a line for each of its checks and a count at its end. Its lines come when it has ended.
+part() { local log=$out/$1.log; shift; "$@" >"$log" 2>&1; }
+# count_part NAME: prints what a part said and counts it.
+count_part() {
+  local log=$out/$1.log
+  grep -vE '^[0-9]+ passed' "$log"
+  grep -qE '^[0-9]+ passed' "$log" || fail "the run of $1 did not end"
+  passed=$((passed + $(grep -c '^PASS ' "$log"))); failed=$((failed + $(grep -c '^FAIL ' "$log"))); skipped=$((skipped + $(grep -c '^SKIP ' "$log")))
+}
 note "real guests on the embedded machine"
-tests/Embedded/run.sh "$out/publish/xendm" 2>&1 | tee "$out/guests.log" | grep -vE '^[0-9]+ passed'
-if grep -qE '^[0-9]+ passed' "$out/guests.log"; then
-  passed=$((passed + $(grep -c '^PASS ' "$out/guests.log"))); failed=$((failed + $(grep -c '^FAIL ' "$out/guests.log"))); skipped=$((skipped + $(grep -c '^SKIP ' "$out/guests.log")))
-else
-  fail "the guests' run did not end"
-fi
+part guests tests/Embedded/run.sh "$out/publish/xendm"
+count_part guests
 
-note "guests in a browser"
-tests/Web/run.sh "$out/publish/xendm" "$out/publish/xendm-web" 2>&1 | tee "$out/web.log" | grep -vE '^[0-9]+ passed'
-if grep -qE '^[0-9]+ passed' "$out/web.log"; then
-  passed=$((passed + $(grep -c '^PASS ' "$out/web.log"))); failed=$((failed + $(grep -c '^FAIL ' "$out/web.log"))); skipped=$((skipped + $(grep -c '^SKIP ' "$out/web.log")))
-else
-  fail "the browser's run did not end"
-fi
-
-note "VNC clients"
-tests/Vnc/run.sh "$out/publish/xendm" 2>&1 | tee "$out/vnc.log" | grep -vE '^[0-9]+ passed'
-if grep -qE '^[0-9]+ passed' "$out/vnc.log"; then
-  passed=$((passed + $(grep -c '^PASS ' "$out/vnc.log"))); failed=$((failed + $(grep -c '^FAIL ' "$out/vnc.log"))); skipped=$((skipped + $(grep -c '^SKIP ' "$out/vnc.log")))
-else
-  fail "the run with VNC clients did not end"
-fi
+note "guests in a browser, and clients of VNC"
+part browser tests/Web/run.sh "$out/publish/xendm" "$out/publish/xendm-web" &
+part clients tests/Vnc/run.sh "$out/publish/xendm" &
+wait
+count_part browser
+count_part clients
 
 if [ $quick = 1 ]; then skip "real Xen: --quick"; finish; fi
 note "real Xen"
