@@ -126,13 +126,15 @@ internal sealed class UpdatePacer
 
     private async Task LookAsync()
     {
-        var clients = _clients();
         var asked = Interlocked.Exchange(ref _asked, null);
         _lastLook = _time.GetTimestamp();
         _isOpen = true;
         _isChanged = false;
         _picture.Period = (int)_period.TotalMilliseconds;
         await _picture.Gate.EnterWriteAsync();
+
+        // A client begins behind the gate, so that it is here now or will see the picture as it is after this look.
+        var clients = _clients();
         try
         {
             // One who cannot draw the pointer is enough to have it in the picture for all.
