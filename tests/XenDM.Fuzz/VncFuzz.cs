@@ -25,7 +25,7 @@ internal static class VncFuzz
     private const int Together = 16;
     private static readonly TimeSpan s_slow = TimeSpan.FromSeconds(20);
 
-    /// <param name="steps">Connections, by the hundred.</param>
+    /// <param name="steps">One connection for each 500.</param>
     /// <returns>False when something went wrong; it is printed.</returns>
     public static bool Run(int seed, long steps)
     {
@@ -37,7 +37,7 @@ internal static class VncFuzz
         input.Add((IPointer)screen);
         using var server = new VncServer(new VncOptions { MaxStrangers = 10_000, MaxClients = 10_000, Sharing = VncSharing.Ignore, KeyDelay = 0, IsLossy = true }, hub, input, machine, log);
         var random = new Random(seed);
-        var (startBytes, received, count) = (0L, 0L, Math.Max(steps / 100, 2 * Together));
+        var (startBytes, received, count) = (0L, 0L, Math.Max(steps / 500, 2 * Together));
         for (var done = 0L; done < count; done += Together)
         {
             if (done >= count / 2 && startBytes == 0) startBytes = GC.GetTotalMemory(forceFullCollection: true);
