@@ -32,7 +32,7 @@ done
 
 "$here/guest.sh" "$tmp/guest.img" || { check=guest; fail "its image cannot be made"; finish; }
 python3 -c "import sys; sys.path.insert(0, '$here'); import rfb; sys.stdout.buffer.write(rfb.picture())" >"$tmp/picture.rgb"
-Xvfb -displayfd 3 -screen 0 1024x768x24 -nolisten tcp 3>"$tmp/display" >"$tmp/xvfb.log" 2>&1 &
+Xvfb -noreset -displayfd 3 -screen 0 1024x768x24 -nolisten tcp 3>"$tmp/display" >"$tmp/xvfb.log" 2>&1 &
 server=$!
 for _ in $(seq 100); do [ -s "$tmp/display" ] && break; sleep 0.1; done
 export DISPLAY=:$(cat "$tmp/display")
