@@ -3,7 +3,8 @@ using System.Diagnostics;
 using System.Globalization;
 using XenDM.Fuzz;
 
-// XenDM.Fuzz [--steps N] [--seed N] [--minutes N] [--what board|vnc]: a guest that does anything, on the whole board, and VNC clients that say anything.
+// XenDM.Fuzz [--steps N] [--seed N] [--minutes N] [--what board|vnc|stdvga|cirrus]: a guest that does anything, on the whole board and at each display adapter, and VNC
+// clients that say anything.
 long steps = 1_000_000;
 var seed = 1;
 var minutes = 0;
@@ -26,8 +27,13 @@ for (var i = 0; i + 1 < args.Length; i += 2)
 var until = Stopwatch.StartNew();
 do
 {
-    if (what != "vnc" && !FuzzRun.Run(seed, steps)) return 1;
-    if (what != "board" && !VncFuzz.Run(seed, steps)) return 1;
+    if (what is "" or "board" && !FuzzRun.Run(seed, steps)) return 1;
+    if (what is "" or "vnc" && !VncFuzz.Run(seed, steps)) return 1;
+
+    // A step there is dearer, and of a part of the board; asked for by name all of them are done.
+    if (what == "" && !DisplayFuzz.Run(seed, steps / 5, DisplayMachine.StdVga)) return 1;
+    if (what == "" && !DisplayFuzz.Run(seed, steps / 5, DisplayMachine.Cirrus)) return 1;
+    if (what is DisplayMachine.StdVga or DisplayMachine.Cirrus && !DisplayFuzz.Run(seed, steps, what)) return 1;
     seed++;
 }
 while (until.Elapsed.TotalMinutes < minutes);
