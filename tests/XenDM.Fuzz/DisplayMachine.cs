@@ -67,6 +67,9 @@ internal sealed class DisplayMachine
     private ulong _linear = Linear, _registers = Registers;
     private bool _tells, _rung;
 
+    /// <summary>Steps for which the mode stays, and memory alone is written, so that looks find little that is new.</summary>
+    private int _calm;
+
     public DisplayMachine(int seed, string adapter)
     {
         _random = new Random(seed);
@@ -94,6 +97,22 @@ internal sealed class DisplayMachine
 
     public DisplayStep Choose()
     {
+        if (_calm > 0)
+        {
+            _calm--;
+            var what = _random.Next(100) switch
+            {
+                < 4 => DisplayKind.Look,
+                < 12 when _isCirrus => DisplayKind.Blit,
+                < 30 when _isCirrus => DisplayKind.Feed,
+                < 32 => DisplayKind.Cursor,
+                < 33 => DisplayKind.Time,
+                _ => DisplayKind.Access,
+            };
+            if (what == DisplayKind.Cursor && !_isCirrus) what = DisplayKind.Access;
+            return new DisplayStep(what, what == DisplayKind.Access ? RandomWrite() : default, _random.Next());
+        }
+
         var dice = _random.Next(10_000);
         var kind = dice switch
         {
@@ -121,7 +140,10 @@ internal sealed class DisplayMachine
         switch (step.Kind)
         {
             case DisplayKind.Access: Access(step.Request); break;
-            case DisplayKind.Mode: SetMode(random); break;
+            case DisplayKind.Mode:
+                SetMode(random);
+                _calm = random.Next(2) * random.Next(200);
+                break;
             case DisplayKind.Register: SetRegister(random); break;
             case DisplayKind.Blit: Blit(random); break;
             case DisplayKind.Feed: Feed(random); break;
@@ -161,6 +183,16 @@ internal sealed class DisplayMachine
         request.Descending = _random.Next(4) == 0;
         return request;
     }
+
+    /// <summary>A write to memory that the screen may show.</summary>
+    private IoRequest RandomWrite() => new()
+    {
+        Space = IoSpace.Memory,
+        Address = _random.Next(3) == 0 ? _linear + (ulong)_random.Next(VideoBytes / 8) : Window + (ulong)_random.Next(0x2_0000),
+        Size = 1u << _random.Next(4),
+        Count = 1,
+        Data = (ulong)_random.NextInt64(),
+    };
 
     /// <summary>Where the home maps memory the chip does not learn of an access, and has to answer as if it had been asked.</summary>
     private void Access(IoRequest request)

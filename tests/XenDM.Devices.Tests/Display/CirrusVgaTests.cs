@@ -322,6 +322,22 @@ public class CirrusVgaTests
         Assert.Equal(0x12_1212u, _vga.Pixel(639, 479));
     }
 
+    /// <summary>A screen that goes dark loses such a cursor, also where nothing else was to be seen.</summary>
+    [Fact]
+    public void ADarkScreenIsDamagedWhereTheCursorWas()
+    {
+        _vga.Mode(640, 480, 24, 1920);
+        SetCursor(32, static (x, _) => x == 5 ? 1 : 0);
+        _vga.Chip.SetRefreshPeriod(30);
+        _vga.Render();
+        Assert.Equal(0xff_ffffu, _vga.Pixel(5, 0));
+        Board.In8(0x3da);
+        Board.Out8(0x3c0, 0);
+        _vga.Refresh();
+        Assert.Equal(0u, _vga.Pixel(5, 0));
+        Assert.False(_vga.Damage.IsEmpty);
+    }
+
     /// <summary>What a blit draws is seen by one who looks.</summary>
     [Fact]
     public void ABlitIsDamage()

@@ -66,11 +66,12 @@ internal sealed class CirrusCursor
     public void Forget() => _drawn = default;
 
     /// <summary>Draws a cursor that inverts into a picture without one.</summary>
-    public void Draw(Frame frame, Damage damage)
+    /// <param name="isDark">The screen is, and has no cursor.</param>
+    public void Draw(Frame frame, Damage damage, bool isDark)
     {
         var before = _drawn;
         _drawn = default;
-        if (IsVisible)
+        if (IsVisible && !isDark)
         {
             Read();
             if (_inverts) _drawn = Put(frame);

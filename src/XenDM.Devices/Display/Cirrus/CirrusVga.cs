@@ -73,8 +73,7 @@ public sealed class CirrusVga : VgaAdapter
         if (everything) _cursor.Forget();
         else _cursor.Remove(frame);
         base.Draw(frame, damage, everything);
-        if (Screen.IsDark) _cursor.Forget();
-        else _cursor.Draw(frame, damage);
+        _cursor.Draw(frame, damage, Screen.IsDark);
     }
 
     protected override void OnAttached() => _mappings = [.. _registers.Vga.MapPorts(Bus!.Ports), _access.MapWindow(Bus.Memory)];
