@@ -1,4 +1,5 @@
 using System;
+using System.Numerics;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using XenDM.Core.Display;
@@ -40,6 +41,36 @@ internal sealed class GradientPredictor
         for (; i < to.Length; i++) to[i] = (byte)(here[i + 4] - Math.Clamp(here[i] + above[i + 4] - above[i], 0, 255));
         pixels.CopyTo(_above.AsSpan(1));
         return _bytes.AsSpan(0, packer.Convert(_differences.AsSpan(0, pixels.Length), _bytes));
+    }
+
+    /// <summary>Tries how well a line is foretold, from its second pixel on.</summary>
+    /// <returns>Colours that differ from what was foretold, the sum of these differences without sign, and pixels that are like neither the one to the left nor the one above.</returns>
+    public static (int Odd, int Error, int Fresh) Try(ReadOnlySpan<uint> above, ReadOnlySpan<uint> line)
+    {
+        ReadOnlySpan<byte> here = MemoryMarshal.AsBytes(line), up = MemoryMarshal.AsBytes(above);
+        var (odd, error, fresh) = (0, 0, 0);
+        var i = sizeof(uint);
+        for (; i <= here.Length - 16; i += 16)
+        {
+            Vector128<byte> left = Vector128.Create(here[(i - 4)..]), pixel = Vector128.Create(here[i..]), upper = Vector128.Create(up[i..]), upLeft = Vector128.Create(up[(i - 4)..]);
+            var low = Foretell(Vector128.WidenLower(left), Vector128.WidenLower(upper), Vector128.WidenLower(upLeft));
+            var high = Foretell(Vector128.WidenUpper(left), Vector128.WidenUpper(upper), Vector128.WidenUpper(upLeft));
+            var foretold = Vector128.Narrow(low, high);
+            odd += 16 - BitOperations.PopCount(Vector128.Equals(pixel, foretold).ExtractMostSignificantBits());
+            var difference = Vector128.Max(pixel, foretold) - Vector128.Min(pixel, foretold);
+            error += Vector128.Sum(Vector128.WidenLower(difference) + Vector128.WidenUpper(difference));
+            var known = Vector128.Equals(pixel.AsUInt32(), left.AsUInt32()) | Vector128.Equals(pixel.AsUInt32(), upper.AsUInt32());
+            fresh += 4 - BitOperations.PopCount(known.ExtractMostSignificantBits());
+        }
+
+        for (; i < here.Length; i++)
+        {
+            var difference = Math.Abs(here[i] - Math.Clamp(here[i - 4] + up[i] - up[i - 4], 0, 255));
+            (odd, error) = (odd + (difference != 0 ? 1 : 0), error + difference);
+            if (i % sizeof(uint) == 0 && line[i / 4] != line[(i / 4) - 1] && line[i / 4] != above[i / 4]) fresh++;
+        }
+
+        return (odd, error, fresh);
     }
 
     private static Vector128<ushort> Foretell(Vector128<ushort> left, Vector128<ushort> up, Vector128<ushort> upLeft)

@@ -20,13 +20,18 @@ public sealed class TightEncoder : RfbEncoder
     /// <summary>Pixels of one colour that are worth a rectangle of their own.</summary>
     private const int MinFill = 2048;
 
+    /// <summary>Up to so many colours, indices of a palette pay in every kind of picture.</summary>
+    private const int FewColours = 96;
+
     /// <summary>Less is sent as it is, without its length.</summary>
     private const int MinCompressed = 12;
 
     // The control byte: kinds of rectangle in the high bits; for a basic one the stream and whether a filter is named; low bits reset streams.
     private const byte Fill = 0x80, Jpeg = 0x90, FilterFollows = 0x40;
     private const byte PaletteFilter = 1, GradientFilter = 2;
-    private const int PixelStream = 0, MonoStream = 1, PaletteStream = 2, GradientStream = 3;
+
+    // Any stream may carry any kind. What comes again goes through one that looks for it; the last one only codes bytes by how often they are met.
+    private const int PixelStream = 0, MonoStream = 1, PaletteStream = 2, NoiseStream = 3;
     private const int StreamShift = 4;
 
     private readonly EncoderSettings _settings;
@@ -116,10 +121,22 @@ public sealed class TightEncoder : RfbEncoder
         return 1;
     }
 
-    /// <summary>Text, drawings: a palette where the colours are few.</summary>
+    /// <summary>Without loss: a palette where the colours are few, else what the kind of picture is best sent as.</summary>
     private int EncodeMixed(Frame frame, PictureArea part, ClientFormat format, IBufferWriter<byte> output)
     {
-        if (!TryPalette(frame, part, format.Tight)) return EncodePixels(frame, part, format, output);
+        var isPalette = TryPalette(frame, part, format.Tight);
+        if (!isPalette || _palette.Count > FewColours)
+        {
+            var kind = _sorter.Judge(frame, part, _settings.IsGradientAllowed && format.IsTight);
+            if (kind is PictureKind.Smooth or PictureKind.Rough) return EncodeGradient(frame, part, format.Tight, kind == PictureKind.Smooth ? PixelStream : NoiseStream, output);
+            if (!isPalette) return EncodePixels(frame, part, format, kind == PictureKind.Noise ? NoiseStream : PixelStream, output);
+        }
+
+        return EncodeIndices(frame, part, format, output);
+    }
+
+    private int EncodeIndices(Frame frame, PictureArea part, ClientFormat format, IBufferWriter<byte> output)
+    {
         var colours = _palette.Count;
         if (colours == 1) return EncodeFill(part, format.Tight, frame.Line(part.Y)[part.X], output);
         var stream = colours == 2 ? MonoStream : PaletteStream;
@@ -143,19 +160,19 @@ public sealed class TightEncoder : RfbEncoder
         return 1;
     }
 
-    private int EncodePixels(Frame frame, PictureArea part, ClientFormat format, IBufferWriter<byte> output)
+    private int EncodePixels(Frame frame, PictureArea part, ClientFormat format, int stream, IBufferWriter<byte> output)
     {
-        output.Write(_head.AsSpan(0, Begin(part, PixelStream, 0)));
+        output.Write(_head.AsSpan(0, Begin(part, stream, 0)));
         var line = part.Width * format.Tight.Bytes;
         var isSmall = line * part.Height < MinCompressed;
         for (var y = part.Y; y < part.Y + part.Height; y++)
         {
             format.Tight.Convert(frame.Line(y).Slice(part.X, part.Width), _bytes);
             if (isSmall) output.Write(_bytes.AsSpan(0, line));
-            else _deflaters[PixelStream]!.Write(_bytes.AsSpan(0, line));
+            else _deflaters[stream]!.Write(_bytes.AsSpan(0, line));
         }
 
-        if (!isSmall) End(PixelStream, output);
+        if (!isSmall) End(stream, output);
         return 1;
     }
 
@@ -177,18 +194,22 @@ public sealed class TightEncoder : RfbEncoder
             }
         }
 
-        if (!_settings.IsGradientAllowed || !format.IsTight || !_sorter.IsSmooth(frame, part)) return EncodeMixed(frame, part, format, output);
-        output.Write(_head.AsSpan(0, Begin(part, GradientStream, GradientFilter)));
+        return EncodeMixed(frame, part, format, output);
+    }
+
+    private int EncodeGradient(Frame frame, PictureArea part, PixelPacker packer, int stream, IBufferWriter<byte> output)
+    {
+        output.Write(_head.AsSpan(0, Begin(part, stream, GradientFilter)));
         var isSmall = part.Width * part.Height * 3 < MinCompressed;
         _gradient.Begin();
         for (var y = part.Y; y < part.Y + part.Height; y++)
         {
-            var line = _gradient.Line(frame.Line(y).Slice(part.X, part.Width), format.Tight);
+            var line = _gradient.Line(frame.Line(y).Slice(part.X, part.Width), packer);
             if (isSmall) output.Write(line);
-            else _deflaters[GradientStream]!.Write(line);
+            else _deflaters[stream]!.Write(line);
         }
 
-        if (!isSmall) End(GradientStream, output);
+        if (!isSmall) End(stream, output);
         return 1;
     }
 
@@ -261,7 +282,7 @@ public sealed class TightEncoder : RfbEncoder
                 _resets |= 1 << stream;
             }
 
-            _deflaters[stream] = new Deflater(level, stream == GradientStream ? ZLibCompressionStrategy.Filtered : ZLibCompressionStrategy.Default);
+            _deflaters[stream] = new Deflater(level, stream == NoiseStream ? ZLibCompressionStrategy.HuffmanOnly : ZLibCompressionStrategy.Default);
             _levels[stream] = level;
         }
 
