@@ -369,7 +369,10 @@ internal sealed class RfbDecoder(ClientFormat format, int width, int height)
             return data;
         }
 
-        /// <summary>All that was fed has been used, but perhaps for empty blocks of the flush, which hold nothing to wait for.</summary>
+        /// <summary>
+        /// All that was fed has been used, but for what holds no bytes to wait for: the end of the last block (15 bits at most), and the empty block of a
+        /// flush (3 bits, up to a whole byte, 4 bytes). A deflater whose buffer is full within that block writes one more (5 bytes), as zlib.h says.
+        /// </summary>
         public void AtEnd() => Assert.InRange(_pieces.Left, 0, 12);
 
         private sealed class Pieces : MemoryStream
