@@ -56,12 +56,22 @@ def has_more(client, seconds):
     return client.at < len(client.buffer) or bool(select.select([client.socket], [], [], seconds)[0])
 
 
+def take(client):
+    """Takes one message, and asks for what comes after an update, or for all of a picture of another size."""
+    size = client.width, client.height
+    is_update = client.message()
+    if (client.width, client.height) != size:
+        client.ask(False)
+    elif is_update:
+        client.ask()
+
+
 def settle(client, seconds):
     """Takes updates for a while: the cursor of a text screen never stops blinking. The caller has asked, and an update is asked for at the end."""
     end = time.time() + seconds
     while (left := end - time.time()) > 0:
-        if has_more(client, left) and client.message():
-            client.ask()
+        if has_more(client, left):
+            take(client)
 
 
 def watch(machine, client, seconds):
@@ -69,8 +79,8 @@ def watch(machine, client, seconds):
     end, cpu = time.time() + seconds, machine.cpu()
     amount, updates, pixels = client.bytes, client.updates, client.pixels
     while (left := end - time.time()) > 0:
-        if has_more(client, left) and client.message():
-            client.ask()
+        if has_more(client, left):
+            take(client)
     return client.bytes - amount, client.updates - updates, machine.cpu() - cpu, client.pixels - pixels
 
 
@@ -87,11 +97,26 @@ def enter(machine, encodings):
     return client
 
 
+def begun(client, letter):
+    """Waits for the command to be at its work: the guest draws a picture slowly, and the animation's pictures before it shows them."""
+    end, last, row, size = time.time() + 120, time.time(), 0, (client.width, client.height)
+    while time.time() < end:
+        updates, pixels = client.updates, client.pixels
+        if has_more(client, 0.5):
+            take(client)
+        if client.updates > updates:
+            last = time.time()
+            row = row + 1 if letter == "s" or client.pixels - pixels > client.width * client.height // 2 else 0
+        if letter == "p" and (client.width, client.height) != size and time.time() - last > 4 or row >= 30:
+            return
+    raise SystemExit(f"{letter} does not begin")
+
+
 def show(machine, encodings, letter, seconds):
     """A command of the guest that goes on until a key: first with the client, then with nobody."""
     client = enter(machine, encodings)
     client.type(letter + "\n")
-    settle(client, 4)
+    begun(client, letter)
     amount, updates, cpu, pixels = watch(machine, client, seconds)
     client.socket.close()
     time.sleep(1)
@@ -117,9 +142,7 @@ def keys(machine, encodings):
             settle(client, 1)
         blink, end = client.updates, time.time() + 1
         while client.updates == blink and has_more(client, end - time.time()):
-            client.message()
-        if client.updates > blink:
-            client.ask()
+            take(client)
         settle(client, 0.02 + 0.013 * (n % 7))
         before, began = client.updates, time.perf_counter()
         client.key("abcdefghijklmnopqrstuvwxyz"[n % 26])
@@ -181,8 +204,8 @@ def main():
     print(f"| {seconds} s, medians of {rounds} | " + " | ".join(names) + " | " + " | ".join(f"xendm / {n}" for n in names[1:]) + " |")
     print("|---|" + "---|" * (2 * len(names) - 1))
     for (what, name), values in table.items():
-        medians = [statistics.median(values[n]) for n in names]
-        ratios = [f"{medians[0] / m:.2f}" if m > 0 and medians[0] >= 0 else "-" for m in medians[1:]]
+        medians = [statistics.median(values[n]) if n in values else None for n in names]
+        ratios = [f"{medians[0] / m:.2f}" if m and m > 0 and medians[0] is not None and medians[0] >= 0 else "-" for m in medians[1:]]
         print(f"| {what}: {name} | " + " | ".join(figure(m) for m in medians) + " | " + " | ".join(ratios) + " |")
 
 

@@ -95,19 +95,30 @@ public sealed class ScrollFinder
 
     private static ulong Hash(ReadOnlySpan<uint> line)
     {
-        var sum = Vector128.Create(HashFactor, ~HashFactor);
-        var factor = Vector128.Create(0x85ebca6bu);
+        // Four sums, for a product is waited for longer than it takes.
+        var sum = Vector128.Create(HashFactor, ~HashFactor).AsUInt32();
+        Vector128<uint> second = ~sum, third = sum + sum, fourth = ~third;
         var i = 0;
-        for (; i <= line.Length - 4; i += 4)
+        for (; i <= line.Length - 16; i += 16)
         {
-            var mixed = (sum.AsUInt32() ^ Vector128.Create(line[i..])) * factor;
-            sum = (mixed ^ Vector128.ShiftRightLogical(mixed, 15)).AsUInt64();
+            sum = Mix(sum, Vector128.Create(line[i..]));
+            second = Mix(second, Vector128.Create(line[(i + 4)..]));
+            third = Mix(third, Vector128.Create(line[(i + 8)..]));
+            fourth = Mix(fourth, Vector128.Create(line[(i + 12)..]));
         }
 
-        var hash = (sum[0] * HashFactor) + BitOperations.RotateLeft(sum[1], 29);
+        for (; i <= line.Length - 4; i += 4) sum = Mix(sum, Vector128.Create(line[i..]));
+        var all = Mix(Mix(Mix(sum, second), third), fourth).AsUInt64();
+        var hash = (all[0] * HashFactor) + BitOperations.RotateLeft(all[1], 29);
         for (; i < line.Length; i++) hash = (BitOperations.RotateLeft(hash, 13) ^ line[i]) * HashFactor;
         hash ^= hash >> 32;
         return hash * HashFactor;
+    }
+
+    private static Vector128<uint> Mix(Vector128<uint> sum, Vector128<uint> value)
+    {
+        var mixed = (sum ^ value) * Vector128.Create(0x85ebca6bu);
+        return mixed ^ Vector128.ShiftRightLogical(mixed, 15);
     }
 
     /// <returns>By how many lines what is now at a line was lower before; 0 for no answer.</returns>
