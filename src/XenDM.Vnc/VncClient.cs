@@ -12,7 +12,7 @@ namespace XenDM.Vnc;
 /// One client that was let in. Its task reads messages and takes note of what they ask for: the picture goes out by <see cref="ClientOutput"/>, keys and
 /// pointer go to the guest by <see cref="ClientInput"/>, each in a task of its own.
 /// </summary>
-internal sealed class VncClient
+internal sealed class VncClient : IDisposable
 {
     /// <summary>Longest text of a clipboard that is let go by; nothing of it is kept.</summary>
     private const long MaxCutText = 16 << 20;
@@ -46,7 +46,23 @@ internal sealed class VncClient
     public Action? Typed { get; set; }
 
     /// <summary>Sends the client away.</summary>
-    public void End() => _end.Cancel();
+    public void End()
+    {
+        try
+        {
+            _end.Cancel();
+        }
+        catch (ObjectDisposedException)
+        {
+            // It left by itself just now.
+        }
+    }
+
+    public void Dispose()
+    {
+        Output.Dispose();
+        _end.Dispose();
+    }
 
     /// <summary>Serves the client until it goes or is sent away.</summary>
     /// <exception cref="RfbException">It broke the protocol.</exception>
@@ -57,8 +73,6 @@ internal sealed class VncClient
         var first = await Task.WhenAny(tasks);
         await _end.CancelAsync();
         foreach (var task in tasks) await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        Output.Dispose();
-        _end.Dispose();
         await first;
     }
 

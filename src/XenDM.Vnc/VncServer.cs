@@ -203,7 +203,7 @@ public sealed class VncServer : IDisposable
     private async Task ServeClientAsync(Handshaken agreed, VncClientInfo info)
     {
         var output = new ClientOutput(agreed.Stream, _picture, _options, _pacer.Wake);
-        var client = new VncClient(info, agreed.Reader, agreed.IsShared, output, MakeInput, _stop.Token) { Typed = _pacer.Typed };
+        using var client = new VncClient(info, agreed.Reader, agreed.IsShared, output, MakeInput, _stop.Token) { Typed = _pacer.Typed };
         await _pacer.LookOnceAsync(_stop.Token);
         await _picture.Gate.EnterReadAsync();
         try

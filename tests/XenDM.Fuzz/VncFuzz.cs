@@ -23,7 +23,10 @@ namespace XenDM.Fuzz;
 internal static class VncFuzz
 {
     private const int Together = 16;
+
+    /// <summary>Nothing read or written by any connection for so long is a connection that hangs, also on a busy host; so many such waits are too long in any case.</summary>
     private static readonly TimeSpan s_slow = TimeSpan.FromSeconds(20);
+    private const int MaxWaits = 15;
 
     /// <param name="steps">One connection for each 500.</param>
     /// <returns>False when something went wrong; it is printed.</returns>
@@ -51,7 +54,7 @@ internal static class VncFuzz
                 served[i] = server.ServeAsync(streams[i], end, end, isWeb);
             }
 
-            if (!Task.WhenAll(served).Wait(s_slow)) return Fail(seed, done, $"a connection is served on after its end; {machine.Failure}");
+            if (!AllEnd(served, streams)) return Fail(seed, done, $"connections are served on after their end: {Open(served, streams)}; {machine.Failure}");
             foreach (var stream in streams) received += stream.Written;
             if (!log.Warnings.IsEmpty) return Fail(seed, done, string.Join('\n', log.Warnings));
             if (machine.Failure is { } failure) return Fail(seed, done, failure.ToString());
@@ -64,6 +67,28 @@ internal static class VncFuzz
         if (screen.Held != 0) return Fail(seed, count, $"{screen.Held} keys are still down");
         Console.WriteLine($"seed {seed}: {count} VNC connections in {watch.Elapsed.TotalSeconds:0.0} s, {received >> 20} MiB sent to them, {screen.Draws} looks at the screen, {screen.Keys} keys");
         return true;
+    }
+
+    private static bool AllEnd(Task[] served, FuzzStream[] streams)
+    {
+        var (all, moves) = (Task.WhenAll(served), -1L);
+        for (var waits = 0; waits < MaxWaits && !all.Wait(s_slow); waits++)
+        {
+            var now = 0L;
+            foreach (var stream in streams) now += stream.Moves;
+            if (now == moves) return false;
+            moves = now;
+        }
+
+        return all.IsCompleted;
+    }
+
+    private static string Open(Task[] served, FuzzStream[] streams)
+    {
+        var text = new List<string>();
+        for (var i = 0; i < served.Length; i++)
+            if (!served[i].IsCompleted) text.Add($"{i} ({(streams[i].IsAtEnd ? "at its end" : "within its stream")}, {streams[i].Written} bytes sent to it)");
+        return string.Join(", ", text);
     }
 
     private static bool Fail(int seed, long step, string why)
@@ -166,7 +191,15 @@ internal static class VncFuzz
         private readonly Random _random = random;
         private readonly Random _errors = new(random.Next());
 
+        private long _moves;
+
         public long Written { get; private set; }
+
+        /// <summary>Reads and writes.</summary>
+        public long Moves => Interlocked.Read(ref _moves);
+
+        /// <summary>The server was told that there is no more.</summary>
+        public bool IsAtEnd { get; private set; }
 
         public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
         {
@@ -176,11 +209,15 @@ internal static class VncFuzz
 
             // A little time at the end for updates that are on their way.
             if (Position == Length) await Task.Delay(5, cancellationToken);
-            return Read(buffer.Span[..Math.Min(buffer.Length, _random.Next(3) == 0 ? 1 : _random.Next(1, 200))]);
+            Interlocked.Increment(ref _moves);
+            var count = Read(buffer.Span[..Math.Min(buffer.Length, _random.Next(3) == 0 ? 1 : _random.Next(1, 200))]);
+            IsAtEnd = count == 0;
+            return count;
         }
 
         public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
         {
+            Interlocked.Increment(ref _moves);
             Written += buffer.Length;
             return _errors.Next(500) == 0 ? throw new IOException("gone") : default;
         }
