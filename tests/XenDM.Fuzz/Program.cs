@@ -31,8 +31,8 @@ do
     if (what is "" or "vnc" && !VncFuzz.Run(seed, steps)) return 1;
 
     // A step there is dearer, and of a part of the board; asked for by name all of them are done.
-    if (what == "" && !DisplayFuzz.Run(seed, steps / 5, DisplayMachine.StdVga)) return 1;
-    if (what == "" && !DisplayFuzz.Run(seed, steps / 5, DisplayMachine.Cirrus)) return 1;
+    if (what == "" && !DisplayFuzz.Run(seed, steps / 10, DisplayMachine.StdVga)) return 1;
+    if (what == "" && !DisplayFuzz.Run(seed, steps / 10, DisplayMachine.Cirrus)) return 1;
     if (what is DisplayMachine.StdVga or DisplayMachine.Cirrus && !DisplayFuzz.Run(seed, steps, what)) return 1;
     seed++;
 }
