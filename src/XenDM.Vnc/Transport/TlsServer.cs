@@ -54,6 +54,9 @@ internal sealed class TlsServer : IDisposable
                 RemoteCertificateValidationCallback = (_, peer, _, _) => !_verifyPeer || IsKnown(peer),
                 CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
                 AllowRenegotiation = false,
+
+                // Tickets for later sessions would come together with the first message, which TigerVNC then leaves lying until something else comes.
+                AllowTlsResume = false,
             }, stop);
             return tls;
         }
