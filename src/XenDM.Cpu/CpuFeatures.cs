@@ -165,6 +165,12 @@ public sealed class CpuFeatures
 
     public bool HasXsave => (_leaf1C & Xsave) != 0;
 
+    /// <summary>
+    /// UD2 with the letters "xen" behind it is a prefix of five bytes: Xen emulates the instruction that follows (its option hvm_fep, for tests of its
+    /// emulator). Here each instruction is emulated, with it and without.
+    /// </summary>
+    public bool ForcesEmulation { get; init; }
+
     internal ulong Cr4Mask { get; }
 
     /// <summary>XCR0 bits that may be set.</summary>

@@ -387,6 +387,10 @@ public sealed unsafe partial class X86Cpu : IDisposable
         {
             // Debug traps of a load of SS wait for the next instruction, but not from one load to another.
         }
+        else if (c->Shadow == CpuState.ShadowPrefix)
+        {
+            // The step ends with the instruction behind it.
+        }
         else
         {
             if (afterStack && c->Shadow == CpuState.ShadowStack) c->Shadow = 0;

@@ -212,6 +212,23 @@ public sealed unsafe class ControlTests : IDisposable
         }
     }
 
+    /// <summary>CPUID faulting, as Xen offers it to its guests: told by bit 31 of MSR_PLATFORM_INFO, switched on by MSR_MISC_FEATURES_ENABLES.</summary>
+    [Fact]
+    public void CpuidIsNotForUsersWhenItFaults()
+    {
+        foreach (var (cpl, on) in new[] { (0, 0ul), (0, 1ul), (3, 0ul), (3, 1ul) })
+        {
+            _ = _board.Enter(CodeMode.Prot32, "0fa2", cpl);
+            Assert.True(_board.Machine.Cpu.Msrs.Write(0x140, on));
+            _board.Expect(cpl == 3 && on == 1 ? Gp : -1);
+        }
+
+        var msrs = _board.Machine.Cpu.Msrs;
+        Assert.True(msrs.Read(0xce, out var info) && (info & (1ul << 31)) != 0);
+        Assert.False(msrs.Write(0x140, 2));
+        Assert.False(msrs.Write(0xce, info));
+    }
+
     /// <summary>SDM 2, LMSW: the low four bits, but PE is not cleared. SMSW, CLTS.</summary>
     [Theory]
     [InlineData("0f01f0", 0xfffful, 0x3ful)]

@@ -18,6 +18,7 @@ public sealed unsafe class DebugExceptionTests : IDisposable
     private const uint Data = 0x31000;
     private const int Db = 1;
     private const int Bp = 3;
+    private const int Ud = 6;
     private const int Gp = 13;
     private const ulong Clear = 0xffff_0ff0;
     private const ulong SingleStep = 0x4000;
@@ -25,7 +26,7 @@ public sealed unsafe class DebugExceptionTests : IDisposable
     private const uint If = 0x200;
     private const uint Rf = 0x10000;
 
-    private readonly TestMachine _machine = new();
+    private TestMachine _machine = new();
 
     public void Dispose() => _machine.Dispose();
 
@@ -94,6 +95,42 @@ public sealed unsafe class DebugExceptionTests : IDisposable
         c->Eflags |= Tf;
         ExpectDebug(1, SingleStep);
         ExpectDebug(2, SingleStep);
+    }
+
+    /// <summary>Xen's prefix of forced emulation makes one step of itself and the instruction behind it; that one's fault points behind the prefix.</summary>
+    [Fact]
+    public void ForcedEmulation_IsOneStepWithItsInstruction()
+    {
+        ReadOnlySpan<byte> code = [0x0f, 0x0b, 0x78, 0x65, 0x6e, 0x90, 0x0f, 0x0b, 0x78, 0x65, 0x6e, 0x0f, 0x0b]; // prefix; nop; prefix; ud2
+        var c = Enter(code);
+        Expect(Ud, 0);
+
+        _machine.Dispose();
+        _machine = new TestMachine(forcesEmulation: true);
+        c = Enter(code);
+        c->Eflags |= Tf;
+        ExpectDebug(6, SingleStep);
+        c->Eflags &= ~Tf;
+        MemoryMarshal.Write(_machine.At(c->R[4] + 16, 8), MemoryMarshal.Read<ulong>(_machine.At(c->R[4] + 16, 8)) & ~(ulong)Tf);
+        Expect(Ud, 11);
+    }
+
+    /// <summary>The prefix is known across the border of two pages, and where a block of code ends in it.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(4)]
+    public void ForcedEmulation_MayCrossPages(int before)
+    {
+        _machine.Dispose();
+        _machine = new TestMachine(forcesEmulation: true);
+        var c = Enter([]);
+        ReadOnlySpan<byte> code = [0x90, 0x0f, 0x0b, 0x78, 0x65, 0x6e, 0xb0, 0x55, 0xf4]; // nop; prefix; mov al, 0x55; hlt
+        var start = 0x1000 - before - 1;
+        code.CopyTo(_machine.At((ulong)(Code + start), code.Length));
+        c->Rip += (ulong)start;
+        Assert.Equal(-1, Run(out _));
+        Assert.Equal(0x55ul, c->R[0] & 0xff);
     }
 
     /// <summary>Each repetition of a string instruction is a step.</summary>

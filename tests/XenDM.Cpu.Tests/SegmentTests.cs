@@ -322,6 +322,35 @@ public sealed unsafe class SegmentTests : IDisposable
         }
     }
 
+    /// <summary>16-bit code goes on beyond 64 KiB where its segment does: what cuts IP is a branch of 16 bits. With the limit at 64 KiB it faults.</summary>
+    [Theory]
+    [InlineData(0xf_fffful, 0x1_fffeu, -1)]
+    [InlineData(0xf_fffful, 0xfffeu, -1)]
+    [InlineData(0xfffful, 0xfffeu, Gp)]
+    public void SixteenBitCode_IsNotCutAt64KiB(ulong limit, uint ip, int vector)
+    {
+        foreach (var mode in new[] { CodeMode.Real, CodeMode.Prot16 })
+        {
+            var c = _board.Enter(mode, "");
+            c->Seg[Segment.Cs].Limit = (uint)limit;
+            c->Seg[Segment.Cs].Base = 0x10_0000;
+            c->Rip = ip;
+            _board.Poke(0x10_0000 + ip, "40 40 40 eb01 f4 40 f4"); // inc ax three times; jmp over hlt; inc ax
+            c->R[0] = 0;
+            if (vector >= 0)
+            {
+                Assert.Equal(vector, _board.Run().Vector);
+                Assert.Equal(2ul, c->R[0]);
+                continue;
+            }
+
+            // The short jump's target has 16 bits.
+            _board.Poke(0x10_0000 + ((ip + 6) & 0xffff), "40 f4");
+            Assert.Equal(-1, _board.Run().Vector);
+            Assert.Equal((4ul, (ip + 8) & 0xffff), (c->R[0], (uint)c->Rip));
+        }
+    }
+
     /// <summary>Code that runs beyond the limit of CS, in one piece or by a branch (SDM 3, 5.3).</summary>
     [Theory]
     [InlineData("909090", 2, 2u)]

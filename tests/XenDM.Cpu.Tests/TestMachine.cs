@@ -16,14 +16,14 @@ internal sealed unsafe class TestMachine : ICpuBus, IDisposable
     private readonly PhysicalMap _map;
     private readonly CodeCache _code;
 
-    public TestMachine(CpuModel model = CpuModel.V3)
+    public TestMachine(CpuModel model = CpuModel.V3, bool forcesEmulation = false)
     {
         _ram = (byte*)NativeMemory.AlignedAlloc(RamBytes, 4096);
         new Span<byte>(_ram, RamBytes).Clear();
         _map = new PhysicalMap(RamBytes >> 12);
         _map.Map(0, RamBytes >> 12, (nint)_ram, true);
         _code = new CodeCache(_map, new CodeMemory());
-        Cpu = new X86Cpu(0, new CpuFeatures(model, 1), _map, _code, this);
+        Cpu = new X86Cpu(0, new CpuFeatures(model, 1) { ForcesEmulation = forcesEmulation }, _map, _code, this);
     }
 
     public X86Cpu Cpu { get; }

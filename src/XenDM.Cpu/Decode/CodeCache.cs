@@ -140,12 +140,26 @@ public sealed unsafe class CodeCache : IDisposable
                 break;
             }
 
+            var isPrefix = false;
+            if (_features!.ForcesEmulation && i.Code == Code.Ud2 && i.Length == 2)
+            {
+                isPrefix = _window.Takes("xen"u8, out var isCut);
+                if (isCut && count > 0) break;
+                if (isCut && second == ulong.MaxValue && !_window.IsLimited)
+                {
+                    needsSecond = true;
+                    return null;
+                }
+
+                if (isPrefix) i.Length = 5;
+            }
+
             var op = ops + count;
             *op = default;
             op->Ip = (ushort)length;
             length += Math.Max(1, i.Length);
             op->NextIp = (ushort)length;
-            ended = _features!.Has(in i) ? _translator.Translate(in i, op, ip, mode) : _translator.Undefined(in i, op);
+            ended = isPrefix ? _translator.ForcedEmulation(in i, op) : _features.Has(in i) ? _translator.Translate(in i, op, ip, mode) : _translator.Undefined(in i, op);
             if (i.IsInvalid && _window.Position - start >= MaxLength) op->Handler = &TooLong;
             count++;
             if (i.IsInvalid) ended = true;
@@ -319,6 +333,16 @@ public sealed unsafe class CodeCache : IDisposable
         }
 
         public bool AtPageEnd(int inPage) => _length >= inPage && Position >= inPage;
+
+        /// <summary>Goes on behind a text if it stands here. It may be cut by the end of what is there.</summary>
+        public bool Takes(ReadOnlySpan<byte> text, out bool isCut)
+        {
+            var there = _copy.AsSpan(Position, Math.Min(_length - Position, text.Length));
+            isCut = there.Length < text.Length && text.StartsWith(there);
+            if (!there.SequenceEqual(text)) return false;
+            Position += text.Length;
+            return true;
+        }
 
         public override int ReadByte() => Position < _length ? _copy[Position++] : -1;
     }

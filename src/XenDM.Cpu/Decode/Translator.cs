@@ -406,6 +406,9 @@ internal sealed unsafe class Translator
         return End(in i, op, &SystemInstructions.Undefined, 0);
     }
 
+    /// <summary>See <see cref="SystemInstructions.ForceEmulation"/>.</summary>
+    public bool ForcedEmulation(in Instruction i, Op* op) => End(in i, op, &SystemInstructions.ForceEmulation, 0);
+
     private static HostUnitKind? UnitOf(in Instruction i)
     {
         foreach (var feature in i.CpuidFeatures)

@@ -51,7 +51,8 @@ internal static unsafe class Exits
 
     public static ulong NextIp(CpuState* c, Op* op) => MaskIp(c, c->R[CpuState.BlockIpRegister] + op->NextIp);
 
-    public static ulong MaskIp(CpuState* c, ulong ip) => (c->Mode & 3) == 2 ? ip : (c->Mode & 3) == 1 ? (uint)ip : (ushort)ip;
+    /// <summary>Code goes on from one instruction to the next with 32 bits of IP in 16-bit segments too, up to their limit; branches alone cut it.</summary>
+    public static ulong MaskIp(CpuState* c, ulong ip) => (c->Mode & 3) == 2 ? ip : (uint)ip;
 
     /// <summary>Patched over the instructions of a block whose page was written: what follows is decoded again.</summary>
     public static Op* Stale(CpuState* c, Op* op)

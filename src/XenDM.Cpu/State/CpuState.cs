@@ -79,7 +79,7 @@ public unsafe struct CpuState
     /// <summary>The IP after STI or a load of SS, where no interrupt is taken.</summary>
     public ulong ShadowRip;
 
-    /// <summary>0, <see cref="ShadowSti"/> or <see cref="ShadowStack"/>.</summary>
+    /// <summary>0, <see cref="ShadowSti"/>, <see cref="ShadowStack"/> or <see cref="ShadowPrefix"/>.</summary>
     public int Shadow;
 
     /// <summary>STI: interrupts wait for an instruction.</summary>
@@ -87,6 +87,9 @@ public unsafe struct CpuState
 
     /// <summary>A load of SS: debug traps wait as well.</summary>
     public const int ShadowStack = 2;
+
+    /// <summary>The prefix of forced emulation: it and the next instruction are one.</summary>
+    public const int ShadowPrefix = 3;
 
     /// <summary>Handle of the managed <see cref="X86Cpu"/>.</summary>
     public nint Self;

@@ -9,6 +9,11 @@ namespace XenDM.Cpu.Supervisor;
 public sealed class MsrFile
 {
     private const uint SpeculationControl = 0x48, PredictionCommand = 0x49, ArchCapabilities = 0x10a;
+    private const uint PlatformInfo = 0xce, MiscFeaturesEnables = 0x140;
+
+    /// <summary>MSR_PLATFORM_INFO bit 31: there is CPUID faulting; MSR_MISC_FEATURES_ENABLES bit 0: it is on (SDM 4, chapter 2).</summary>
+    private const ulong HasCpuidFaulting = 1ul << 31, CpuidFaulting = 1;
+
 
     /// <summary>
     /// IA32_ARCH_CAPABILITIES: none of the flaws that come from running ahead (SDM 4, table 2-2): RDCL, L1D flush, SSB, MDS, page size change, TAA,
@@ -37,7 +42,8 @@ public sealed class MsrFile
         _values[SpeculationControl] = 0;
         _values[PredictionCommand] = 0;
         _values[ArchCapabilities] = NoFlaws;
-        _values[0xce] = 0; // MSR_PLATFORM_INFO
+        _values[PlatformInfo] = HasCpuidFaulting;
+        _values[MiscFeaturesEnables] = 0;
         _values[0x179] = 0; // IA32_MCG_CAP: no banks
         _values[0x17a] = 0; // IA32_MCG_STATUS
         _values[0x198] = 0; // IA32_PERF_STATUS
@@ -47,6 +53,9 @@ public sealed class MsrFile
         _values[0xe7] = 0; // IA32_MPERF
         _values[0xe8] = 0; // IA32_APERF
     }
+
+    /// <summary>CPUID is for the supervisor only.</summary>
+    internal bool FaultsCpuid => (_values[MiscFeaturesEnables] & CpuidFaulting) != 0;
 
     public bool Read(uint index, out ulong value) => _values.TryGetValue(index, out value) && index != PredictionCommand;
 
@@ -60,8 +69,11 @@ public sealed class MsrFile
                 break;
             case PredictionCommand:
                 return value <= 1;
-            case ArchCapabilities or MtrrCap or 0x17 or 0xce or 0x179 or 0x198:
+            case ArchCapabilities or MtrrCap or 0x17 or PlatformInfo or 0x179 or 0x198:
                 return false;
+            case MiscFeaturesEnables:
+                if ((value & ~CpuidFaulting) != 0) return false;
+                break;
             case Pat:
                 for (var n = 0; n < 8; n++)
                     if (((value >> (n * 8)) & 0xff) is not (0 or 1 or 4 or 5 or 6 or 7)) return false;

@@ -120,6 +120,16 @@ internal static unsafe class SystemInstructions
         c->Shadow = kind;
     }
 
+    /// <summary>
+    /// What asks Xen to emulate the instruction behind it (see <see cref="CpuFeatures.ForcesEmulation"/>): the two are one step, and resume from a
+    /// fault anew.
+    /// </summary>
+    public static Op* ForceEmulation(CpuState* c, Op* op)
+    {
+        Shadow(c, op, CpuState.ShadowPrefix);
+        return Exits.AfterInstruction(c, op);
+    }
+
     public static Op* Pushf(CpuState* c, Op* op)
     {
         int size = op->Dst;
@@ -187,6 +197,7 @@ internal static unsafe class SystemInstructions
     public static Op* Cpuid(CpuState* c, Op* op)
     {
         var cpu = X86Cpu.Of(c);
+        if (c->Cpl > 0 && cpu.Msrs.FaultsCpuid) return Exits.Protection(c, op);
         var (a, b, cc, d) = cpu.Bus.Cpuid(cpu, (uint)c->R[0], (uint)c->R[1]);
         c->R[0] = a;
         c->R[3] = b;
