@@ -68,7 +68,11 @@ public sealed class PollLoop : IBusyLoop, IDisposable
 
         // The machine thread looks at the queue before it waits.
         if (Environment.CurrentManagedThreadId != _thread) Wake();
+        else PostedByItself?.Invoke();
     }
+
+    /// <summary>Called when the loop's own thread posts work. What it is about may be long, and may want to come to an end.</summary>
+    public Action? PostedByItself { get; set; }
 
     /// <summary>
     /// True while other threads of this process work for the guest. On a host with one CPU for us, time spent on waiting for the guest's next

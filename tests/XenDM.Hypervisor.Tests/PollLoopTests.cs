@@ -48,6 +48,19 @@ public sealed class PollLoopTests : IDisposable
     }
 
     [Fact]
+    public void OnlyWhatTheLoopsThreadPostsItselfIsTold()
+    {
+        var told = 0;
+        _loop.PostedByItself = () => told++;
+        var other = new Thread(() => _loop.Post(static () => { }));
+        other.Start();
+        other.Join();
+        Assert.Equal(0, told);
+        _loop.Post(static () => { });
+        Assert.Equal(1, told);
+    }
+
+    [Fact]
     public void ATurnThatFoundWorkDoesNotWaitForMore()
     {
         var done = 0;

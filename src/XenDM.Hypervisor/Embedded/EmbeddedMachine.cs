@@ -85,7 +85,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
         _tscOffset = new long[options.Cpus];
         _waitsForStartup = new bool[options.Cpus];
         _onHold = new bool[options.Cpus];
-        var features = new CpuFeatures(options.Model, options.Cpus);
+        var features = new CpuFeatures(options.Model, options.Cpus) { ForcesEmulation = options.Xen is { ForcesEmulation: true } };
         for (var n = 0; n < options.Cpus; n++) _cpus[n] = new X86Cpu(n, features, _ram.Map, _code, this) { YieldsOnPause = options.Cpus > 1 };
     }
 
@@ -273,6 +273,8 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
     /// <summary>Runs the guest on the machine thread until <see cref="Stop"/>.</summary>
     public void Run(PollLoop loop)
     {
+        // What the guest has asked of a chip or a backend is not to wait for the end of the slice.
+        loop.PostedByItself = () => _running?.RequestExit();
         while (!_stop)
         {
             if (!Serving)
@@ -550,6 +552,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
         if (_xen?.PendingVector(cpu.Index) is >= 0 and var callback) return callback;
         if (cpu.Index == 0) _xen?.FollowLine();
         var vector = _apics[cpu.Index].Acknowledge();
+        _xen?.Acknowledged(cpu.Index, _apics[cpu.Index], vector);
         UpdateInterrupt(cpu.Index);
         return vector;
     }
@@ -578,7 +581,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
             case 0x1b: value = apic.BaseMsr; return true;
             case 0x6e0: value = apic.TscDeadline == 0 ? 0 : apic.TscDeadline + (ulong)_tscOffset[cpu.Index]; return true;
             case >= 0x800 and < 0x900: return apic.ReadMsr(index, out value);
-            case XenGuest.HypercallMsr: return _xen?.IsVisible(cpu) ?? false;
+            case >= XenGuest.FirstMsr and < XenGuest.EndOfMsrs: return _xen is { } xen && xen.IsVisible(cpu) && xen.ReadMsr(cpu, apic, index, out value);
             default: return false;
         }
     }
@@ -595,7 +598,7 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
             case >= 0x800 and < 0x900:
                 _xen?.FollowLine();
                 return apic.WriteMsr(index, value);
-            case XenGuest.HypercallMsr: return _xen is { } xen && xen.IsVisible(cpu) && xen.WriteHypercallPage(value, cpu);
+            case >= XenGuest.FirstMsr and < XenGuest.EndOfMsrs: return _xen is { } xen && xen.IsVisible(cpu) && xen.WriteMsr(cpu, apic, index, value);
             default: return false;
         }
     }
@@ -607,7 +610,8 @@ public sealed class EmbeddedMachine : IHypervisor, ICpuBus, ILocalApicCpu
     (uint A, uint B, uint C, uint D) ICpuBus.Cpuid(X86Cpu cpu, uint leaf, uint subleaf)
     {
         var xen = _xen is { } guest && guest.IsVisible(cpu) ? guest : null;
-        if (leaf is >= XenGuest.CpuidBase and < XenGuest.CpuidBase + 0x100) return xen?.Cpuid(leaf, subleaf, cpu.Index) ?? (0, 0, 0, 0);
+        if (xen is not null && xen.HasLeaf(leaf)) return xen.Cpuid(leaf, subleaf, cpu.Index);
+        if (leaf is >= XenGuest.CpuidBase and < XenGuest.CpuidBase + 0x100) return (0, 0, 0, 0);
         // The TSC runs at 1 GHz (leaf 0x15: crystal 1 GHz, ratio 1).
         var apic = _apics[cpu.Index];
         var result = cpu.Features.Read(leaf, subleaf, apic.ApicId, ControlRegister4(cpu), ExtendedControl(cpu));

@@ -65,7 +65,7 @@ internal sealed class EmbeddedHost : IDisposable
         var start = options.Icount ? 0 : (DateTime.UtcNow.Ticks - DateTime.UnixEpoch.Ticks) * 100;
         _embedded = new EmbeddedMachine(new EmbeddedOptions((ulong)board.MemoryMiB << 20, board.Cpus, options.Cpu, loader ? [] : firmware, options.Icount, options.Seed, start)
         {
-            Xen = options.HasXen ? new XenGuestOptions(loader ? ReadFirmware(options.Firmware.Path) : [], loader ? firmware : [], s_uuid) { Devices = PvDevices() } : null,
+            Xen = options.HasXen ? new XenGuestOptions(loader ? ReadFirmware(options.Firmware.Path) : [], loader ? firmware : [], s_uuid) { Devices = PvDevices(), Viridian = options.Viridian, ForcesEmulation = options.ForcesEmulation } : null,
         }, log);
         _clock = new VmClock(_embedded.TimeSource);
         BuildPlatform(options);

@@ -6,6 +6,7 @@ using System.Globalization;
 using System.IO;
 using XenDM.CommandLine;
 using XenDM.Cpu;
+using XenDM.Hypervisor.Embedded.Xen.Viridian;
 using XenDM.Machines;
 
 namespace XenDM.Run;
@@ -42,6 +43,8 @@ internal static class RunArguments
     private static readonly Option<string[]> s_console = new("--console");
     private static readonly Option<bool> s_pvDisplay = Flag("--pv-display");
     private static readonly Option<bool> s_noXen = Flag("--no-xen");
+    private static readonly Option<string?> s_viridian = new("--viridian");
+    private static readonly Option<bool> s_forcedEmulation = Flag("--hvm-fep");
     private static readonly Option<bool> s_noReboot = Flag("--no-reboot");
     private static readonly Option<string?> s_monitor = new("--monitor");
     private static readonly Option<string?> s_qmp = new("--qmp");
@@ -60,7 +63,7 @@ internal static class RunArguments
     private static readonly Command s_command = new("run")
     {
         s_memory, s_cpus, s_cpu, s_disk, s_cdrom, s_net, s_kernel, s_initrd, s_append, s_firmware, s_boot, s_serial, s_display, s_vnc, s_keymap, s_object, s_vga, s_recordScreen, s_noReboot, s_monitor, s_qmp, s_clock, s_seed, s_log, s_trace,
-        s_web, s_gdb, s_demo, s_hash, s_noXen, s_console, s_pvDisplay, s_debugExit, s_testDevice, s_help,
+        s_web, s_gdb, s_demo, s_hash, s_noXen, s_viridian, s_forcedEmulation, s_console, s_pvDisplay, s_debugExit, s_testDevice, s_help,
     };
 
     /// <summary>Every option, for the test that the help text has them all.</summary>
@@ -93,6 +96,7 @@ internal static class RunArguments
         var consoles = Consoles(parsed.GetValue(s_console) ?? []);
         var console = consoles.Count > 0 ? consoles[0] : null;
         if (IsGiven(parsed, s_pvDisplay) && IsGiven(parsed, s_noXen)) throw new UsageException("--pv-display", "is Xen's, which --no-xen hides");
+        if (IsGiven(parsed, s_forcedEmulation) && IsGiven(parsed, s_noXen)) throw new UsageException("--hvm-fep", "is offered by Xen, which --no-xen hides");
         if (console is not null && IsGiven(parsed, s_noXen)) throw new UsageException("--console", "is Xen's, which --no-xen hides");
         var vga = Vga(parsed.GetValue(s_vga), display);
         var options = new RunOptions
@@ -120,6 +124,8 @@ internal static class RunArguments
             RecordScreen = parsed.GetValue(s_recordScreen),
             Vga = vga,
             HasXen = !IsGiven(parsed, s_noXen),
+            Viridian = Viridian(parsed.GetValue(s_viridian), !IsGiven(parsed, s_noXen)),
+            ForcesEmulation = IsGiven(parsed, s_forcedEmulation),
             NoReboot = IsGiven(parsed, s_noReboot),
             Monitor = Monitor(parsed.GetValue(s_monitor)),
             Qmp = parsed.GetValue(s_qmp) is { } qmp ? SocketPath("--qmp", qmp) : null,
@@ -188,6 +194,14 @@ internal static class RunArguments
         "486" or "i486" => CpuModel.I486,
         _ => throw new UsageException("--cpu", $"'{text}' is not known; there are v3, v2, v1 (levels of x86-64), i686 and 486"),
     };
+
+    private static ViridianFeatures Viridian(string? text, bool hasXen)
+    {
+        if (text is null) return ViridianFeatures.None;
+        if (!hasXen) throw new UsageException("--viridian", "is offered by Xen, which --no-xen hides");
+        if (!ViridianWords.TryParse(text.Split(',', StringSplitOptions.TrimEntries), out var features, out var unknown)) throw new UsageException("--viridian", $"'{unknown}' is not known; there are {ViridianWords.All}");
+        return features;
+    }
 
     private static long Number(string option, string? text, long otherwise, long min, long max) => text is null ? otherwise : OptionList.Number(option, option, text, min, max);
 

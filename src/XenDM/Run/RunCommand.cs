@@ -43,6 +43,9 @@ internal static class RunCommand
           --clock real|icount     time of the host [default], or a function of the instructions that ran
           --seed N                of the random numbers with --clock icount [0]
           --no-xen                a plain PC: the guest does not find Xen, with which its PV drivers would work
+          --viridian LIST         Microsoft's hypervisor interface beside Xen's, for Windows: words of xl's viridian=
+                                  (base, freq, time_ref_count, reference_tsc, synic, stimer), or defaults, or all
+          --hvm-fep               Xen's prefix of forced emulation (UD2 and "xen"), which test frameworks ask for
           --no-reboot             end when the guest resets
 
         Where its lines lead:

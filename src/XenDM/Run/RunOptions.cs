@@ -2,6 +2,7 @@ using System.Collections.Generic;
 using XenDM.CommandLine;
 using XenDM.Core.Backends;
 using XenDM.Cpu;
+using XenDM.Hypervisor.Embedded.Xen.Viridian;
 using XenDM.Machines;
 
 namespace XenDM.Run;
@@ -151,6 +152,12 @@ internal sealed record RunOptions
 
     /// <summary>The guest finds Xen, with all that its PV drivers ask for.</summary>
     public bool HasXen { get; init; } = true;
+
+    /// <summary>What the guest finds of Microsoft's hypervisor interface beside Xen's.</summary>
+    public ViridianFeatures Viridian { get; init; }
+
+    /// <summary>The guest finds the prefix of forced emulation, as of a Xen that was started with hvm_fep.</summary>
+    public bool ForcesEmulation { get; init; }
 
     public GdbAddress? Gdb { get; init; }
 

@@ -6,6 +6,7 @@ using XenDM.Cpu;
 using XenDM.Cpu.State;
 using XenDM.Hypervisor.Embedded;
 using XenDM.Hypervisor.Embedded.Xen;
+using XenDM.Hypervisor.Embedded.Xen.Viridian;
 
 namespace XenDM.Hypervisor.Tests.Embedded;
 
@@ -22,9 +23,9 @@ internal sealed unsafe class XenBoard : IDisposable
 
     private readonly VmClock _clock;
 
-    public XenBoard(int cpus = 1)
+    public XenBoard(int cpus = 1, ViridianFeatures viridian = ViridianFeatures.None)
     {
-        Machine = new EmbeddedMachine(new EmbeddedOptions(Memory, cpus, CpuModel.V3, [], true, 0, 0) { Xen = new XenGuestOptions(MakeLoader(), [1, 2, 3], new Guid("00112233-4455-6677-8899-aabbccddeeff")) }, SilentLog.Instance);
+        Machine = new EmbeddedMachine(new EmbeddedOptions(Memory, cpus, CpuModel.V3, [], true, 0, 0) { Xen = new XenGuestOptions(MakeLoader(), [1, 2, 3], new Guid("00112233-4455-6677-8899-aabbccddeeff")) { Viridian = viridian } }, SilentLog.Instance);
         _clock = new VmClock(Machine.TimeSource);
         Machine.Build(_clock);
         Machine.Reset();

@@ -107,6 +107,7 @@ public sealed class RunArgumentsTests : IDisposable
         var options = Parse("--firmware", _disk, "--console", "stdio");
         Assert.Equal((true, "stdio", "null"), (options.HasXen, options.Console, options.Serials[0]));
         Assert.False(Parse("--firmware", _disk, "--no-xen").HasXen);
+        Assert.Equal((true, false), (Parse("--firmware", _disk, "--hvm-fep").ForcesEmulation, options.ForcesEmulation));
     }
 
     /// <summary>The CD is the second channel's master, as BIOSes and people expect; commas of file names are doubled.</summary>
@@ -146,6 +147,7 @@ public sealed class RunArgumentsTests : IDisposable
     [InlineData("--console carrier-pigeon", "--console", "pty")]
     [InlineData("--console stdio --serial stdio", "--serial", "taken")]
     [InlineData("--console stdio --no-xen", "--console", "hides")]
+    [InlineData("--hvm-fep --no-xen", "--hvm-fep", "hides")]
     [InlineData("--console stdio --console stdio", "--console", "taken")]
     [InlineData("--console null --console telepathy", "--console", "pty")]
     [InlineData("--console null --console null --console null --console null --console null --console null --console null --console null --console null", "--console", "8")]

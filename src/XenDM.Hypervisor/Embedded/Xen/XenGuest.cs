@@ -12,7 +12,9 @@ using XenDM.Hypervisor.Embedded.Xen.Backends;
 using XenDM.Hypervisor.Embedded.Xen.Events;
 using XenDM.Hypervisor.Embedded.Xen.Grants;
 using XenDM.Hypervisor.Embedded.Xen.Store;
+using XenDM.Hypervisor.Embedded.Xen.Viridian;
 using XenDM.Interop.Libc;
+using XenDM.Platform;
 
 namespace XenDM.Hypervisor.Embedded.Xen;
 
@@ -24,6 +26,12 @@ public sealed record XenGuestOptions(byte[] Loader, byte[] Firmware, Guid Uuid)
 {
     /// <summary>The PV devices that the guest finds in xenstore.</summary>
     public IReadOnlyList<PvDeviceNodes> Devices { get; init; } = [];
+
+    /// <summary>What the guest finds of Microsoft's hypervisor interface, for Windows.</summary>
+    public ViridianFeatures Viridian { get; init; }
+
+    /// <inheritdoc cref="CpuFeatures.ForcesEmulation"/>
+    public bool ForcesEmulation { get; init; }
 }
 
 /// <summary>
@@ -35,8 +43,9 @@ public sealed unsafe class XenGuest : IDevice, IDisposable
     /// <summary>First of the leaves in which a guest looks for a hypervisor.</summary>
     public const uint CpuidBase = 0x4000_0000;
 
-    /// <summary>Writing an address to it fills the page there with hypercalls.</summary>
-    public const uint HypercallMsr = 0x4000_0000;
+    /// <summary>MSRs of hypervisors: from the first up to, and without, the other.</summary>
+    public const uint FirstMsr = 0x4000_0000, EndOfMsrs = 0x4000_0400;
+
     /// <summary>List entries or frames that one hypercall works on: below a tenth of a second.</summary>
     private const ulong WorkOfACall = 1 << 16;
 
@@ -57,6 +66,10 @@ public sealed unsafe class XenGuest : IDevice, IDisposable
     private readonly StorePeer _storePeer;
     private readonly ConsoleRing _console;
     private readonly EmbeddedGrants _backendGrants;
+    private readonly ViridianGuest? _viridian;
+
+    /// <summary>Xen's own leaves begin here, and writing an address to the MSR fills the page there with hypercalls.</summary>
+    private readonly uint _firstLeaf = CpuidBase, _hypercallMsr = FirstMsr;
 
     /// <param name="startTime">Unix time in nanoseconds when guest time is 0.</param>
     /// <exception cref="DomainBuildException">The loader is no file that can be started.</exception>
@@ -73,6 +86,12 @@ public sealed unsafe class XenGuest : IDevice, IDisposable
         Vcpus = new XenVcpu[machine.Cpus.Count];
         for (var n = 0; n < Vcpus.Length; n++) Vcpus[n] = new XenVcpu(n, machine.Cpus[n], Physmap);
         Timers = new XenTimers(clock, Vcpus.Length, vcpu => Events!.RaiseVirq(vcpu, XenConstants.VirqTimer), vcpu => Vcpus[vcpu].Wake(), WatchdogExpired);
+        if (options.Viridian != ViridianFeatures.None)
+        {
+            _viridian = new ViridianGuest(options.Viridian, machine, Physmap, clock, machine.RaiseLocalVector);
+            (_firstLeaf, _hypercallMsr) = (CpuidBase + ViridianGuest.XenLeaves, FirstMsr + ViridianGuest.XenMsrs);
+        }
+
         Events = new EventChannels(Physmap, machine, Vcpus, DomainId);
         Grants = new GrantTable(Physmap, (ushort)DomainId);
         _backendGrants = new EmbeddedGrants(Grants, Physmap);
@@ -131,6 +150,7 @@ public sealed unsafe class XenGuest : IDevice, IDisposable
         foreach (var vcpu in Vcpus) vcpu.Reset(Shared);
         Events.Reset(Shared);
         Timers.Reset();
+        _viridian?.Reset();
         Parameters.Clear();
         Store.Clear();
         _builder.FillStore(Store, DomainId, StorePort, ConsolePort);
@@ -166,20 +186,43 @@ public sealed unsafe class XenGuest : IDevice, IDisposable
     /// </summary>
     internal bool IsVisible(X86Cpu cpu) => _options.Loader.Length > 0 || (cpu.State->Cr0 & Paging) != 0;
 
-    /// <summary>Leaves from <see cref="CpuidBase"/> on.</summary>
-    internal (uint A, uint B, uint C, uint D) Cpuid(uint leaf, uint subleaf, int vcpu) => (leaf - CpuidBase) switch
+    /// <summary>A leaf is a hypervisor's.</summary>
+    internal bool HasLeaf(uint leaf) => leaf >= CpuidBase && leaf < _firstLeaf + 0x100;
+
+    /// <summary>Leaves for which <see cref="HasLeaf"/> is true.</summary>
+    internal (uint A, uint B, uint C, uint D) Cpuid(uint leaf, uint subleaf, int vcpu)
     {
-        0 => (CpuidBase + 5, 0x566e_6558, 0x6558_4d4d, 0x4d4d_566e),
-        1 => (VersionOperations.Version, 0, 0, 0),
-        2 => (1, HypercallMsr, 0, 0),
-        3 => subleaf switch { 0 => (2, 0, 1_000_000, 0), 1 => (0, 0, 0x8000_0000, 1), 2 => (1_000_000, 0, 0, 0), _ => (0, 0, 0, 0) },
-        4 => ((1 << 3) | (1 << 4), (uint)vcpu, (uint)DomainId, 0),
-        _ => (0, 0, 0, 0),
-    };
+        if (leaf < _firstLeaf) return _viridian!.Cpuid(leaf);
+        return (leaf - _firstLeaf) switch
+        {
+            0 => (_firstLeaf + 5, 0x566e_6558, 0x6558_4d4d, 0x4d4d_566e),
+            1 => (VersionOperations.Version, 0, 0, 0),
+            2 => (1, _hypercallMsr, 0, 0),
+            3 => subleaf switch { 0 => (2, 0, 1_000_000, 0), 1 => (0, 0, 0x8000_0000, 1), 2 => (1_000_000, 0, 0, 0), _ => (0, 0, 0, 0) },
+            4 => ((1 << 3) | (1 << 4), (uint)vcpu, (uint)DomainId, 0),
+            _ => (0, 0, 0, 0),
+        };
+    }
+
+    /// <returns>False for #GP.</returns>
+    internal bool ReadMsr(X86Cpu cpu, LocalApic apic, uint index, out ulong value)
+    {
+        value = 0;
+        return index == _hypercallMsr || (_viridian?.ReadMsr(cpu, apic, index, out value) ?? false);
+    }
+
+    /// <inheritdoc cref="ReadMsr"/>
+    internal bool WriteMsr(X86Cpu cpu, LocalApic apic, uint index, ulong value)
+    {
+        if (index == _hypercallMsr) return WriteHypercallPage(value, cpu);
+        if (_viridian is null) return false;
+        FollowLine();
+        return _viridian.WriteMsr(cpu, apic, index, value);
+    }
 
     /// <summary>Fills a page with one piece of code for each hypercall.</summary>
     /// <returns>False for #GP: the page is no RAM, or not the first one of them.</returns>
-    internal bool WriteHypercallPage(ulong value, X86Cpu cpu)
+    private bool WriteHypercallPage(ulong value, X86Cpu cpu)
     {
         Span<byte> page = stackalloc byte[4096];
         if ((value & 0xfff) != 0) return false;
@@ -232,6 +275,11 @@ public sealed unsafe class XenGuest : IDevice, IDisposable
         var number = (uint)c->R[0];
         long result;
         if (c->Cpl != 0 || (c->Eflags & Flags.Vm) != 0) result = -Errno.EPERM;
+        else if (_viridian is not null && (number & ViridianGuest.CallBit) != 0)
+        {
+            result = (long)ViridianGuest.Call(cpu, is64 ? c->R[1] : c->R[0]);
+            if (!is64) c->R[2] = (uint)(result >> 32);
+        }
         else if (is64) result = _hypercalls.Call(number, new HypercallArguments(cpu, true, c->R[7], c->R[6], c->R[2], c->R[10], c->R[8]));
         else result = _hypercalls.Call(number, new HypercallArguments(cpu, false, (uint)c->R[3], (uint)c->R[1], (uint)c->R[2], (uint)c->R[6], (uint)c->R[7]));
         c->R[0] = is64 ? (ulong)result : (uint)result;
@@ -302,7 +350,11 @@ public sealed unsafe class XenGuest : IDevice, IDisposable
     internal void UpdateTime(ulong now, Func<int, ulong> tsc)
     {
         for (var n = 0; n < Vcpus.Length; n++) Vcpus[n].SetTime(now, tsc(n));
+        _viridian?.UpdateTime((long)now, tsc(0));
     }
+
+    /// <summary>The vCPU has taken an interrupt of its local APIC.</summary>
+    internal void Acknowledged(int index, LocalApic apic, int vector) => _viridian?.Acknowledged(index, apic, vector);
 
     private void WatchdogExpired(ShutdownReason reason)
     {
@@ -342,6 +394,7 @@ public sealed unsafe class XenGuest : IDevice, IDisposable
         s.Child("events", Events);
         s.Child("grants", Grants);
         s.Child("store", _connection);
+        if (_viridian is not null) s.Child("viridian", _viridian);
     }
 
     public void Dispose() => Physmap.Dispose();
