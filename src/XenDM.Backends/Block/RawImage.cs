@@ -52,18 +52,25 @@ public sealed class RawImage : IBlockBackend
 
     public int InFlight { get; private set; }
 
+    /// <summary>
+    /// Nobody but this image's users is on the loop's thread: writes are carried out there. They go into the host's memory, so that two changes of threads
+    /// would cost more than the copy; where the host makes writers wait, only this disk's users do.
+    /// </summary>
+    public bool HasOwnThread { get; private init; }
+
     /// <param name="format">"raw" or "host_device".</param>
+    /// <param name="hasOwnThread">See <see cref="HasOwnThread"/>.</param>
     /// <exception cref="BlockOpenException">Missing, not permitted, a directory, empty, or of another format.</exception>
-    public static RawImage Open(string path, string format, bool readOnly, IEventLoop loop)
+    public static RawImage Open(string path, string format, bool readOnly, IEventLoop loop, bool hasOwnThread = false)
     {
         var fd = Posix.Open(path, readOnly ? OpenFlags.ReadOnly : OpenFlags.ReadWrite);
         if (fd < 0) throw new BlockOpenException($"cannot open image '{path}'{(readOnly ? "" : " for writing")}: {Errno.Describe(fd)}");
-        return FromFd(fd, path, format, readOnly, loop);
+        return FromFd(fd, path, format, readOnly, loop, hasOwnThread);
     }
 
     /// <summary>Takes over an open descriptor; it is closed also when this fails.</summary>
     /// <inheritdoc cref="Open"/>
-    public static RawImage FromFd(int fd, string name, string format, bool readOnly, IEventLoop loop)
+    public static RawImage FromFd(int fd, string name, string format, bool readOnly, IEventLoop loop, bool hasOwnThread = false)
     {
         var file = new FileDescriptor(fd);
         try
@@ -76,7 +83,7 @@ public sealed class RawImage : IBlockBackend
             var bytes = status.IsBlockDevice ? Posix.BlockDeviceSize(fd) : status.Size;
             if (bytes < 0) throw new BlockOpenException($"image '{name}': its size cannot be read: {Errno.Describe(bytes)}");
             if (bytes == 0) throw new BlockOpenException($"image '{name}' is empty");
-            return new RawImage(file, name, format, readOnly, (bytes + SectorBytes - 1) / SectorBytes * SectorBytes, status.IsBlockDevice, loop);
+            return new RawImage(file, name, format, readOnly, (bytes + SectorBytes - 1) / SectorBytes * SectorBytes, status.IsBlockDevice, loop) { HasOwnThread = hasOwnThread };
         }
         catch
         {
@@ -91,6 +98,7 @@ public sealed class RawImage : IBlockBackend
         request.Error = 0;
         request.BytesDone = 0;
         if (request.Operation == BlockOperation.Read && TryReadFromCache(request)) Done(request);
+        else if (request.Operation == BlockOperation.Write && HasOwnThread) Execute(request);
         else BlockWorkers.Shared.Run(new BlockWorkers.Job(this, request));
     }
 
@@ -110,7 +118,7 @@ public sealed class RawImage : IBlockBackend
         _file.Dispose();
     }
 
-    /// <summary>Carries a request out; on a backend thread.</summary>
+    /// <summary>Carries a request out; on any thread.</summary>
     internal void Execute(BlockRequest request)
     {
         try

@@ -32,6 +32,18 @@ internal sealed class FrameQueue
     /// <summary>The oldest frame; stays until <see cref="Remove"/>.</summary>
     public ReadOnlySpan<byte> Peek() => _bytes.Waiting.Slice(LengthBytes, BinaryPrimitives.ReadInt32LittleEndian(_bytes.Waiting));
 
+    /// <summary>Goes through the frames, the oldest first.</summary>
+    /// <param name="at">0 for the first, and then as it was left.</param>
+    /// <returns>False: there is no more.</returns>
+    public bool TryPeek(ref int at, out ReadOnlySpan<byte> frame)
+    {
+        var rest = _bytes.Waiting[at..];
+        frame = rest.IsEmpty ? default : rest.Slice(LengthBytes, BinaryPrimitives.ReadInt32LittleEndian(rest));
+        if (rest.IsEmpty) return false;
+        at += LengthBytes + frame.Length;
+        return true;
+    }
+
     /// <summary>Takes the oldest frame away.</summary>
     public void Remove() => _bytes.Remove(LengthBytes + Peek().Length);
 

@@ -36,12 +36,16 @@ public sealed class UserNet : NetBackend, ISlirpUser
     private readonly FileDescriptor _timer;
     private readonly IFdWatch _timerWatch;
     private readonly FrameQueue _queue = new(MaxQueue);
+    private readonly SegmentJoiner _joiner = new();
     private readonly Dictionary<int, Socket> _sockets = [];
     private readonly List<Socket> _asked = [];
     private readonly List<int> _gone = [];
     private readonly Action _work;
     private readonly Func<int, SlirpEvents> _ready;
     private bool _isScheduled;
+
+    /// <summary>Frames of the queue that are delivered as one; 0: not known yet.</summary>
+    private int _next;
     private int _round;
     private int _sinceFill;
 
@@ -148,7 +152,11 @@ public sealed class UserNet : NetBackend, ISlirpUser
         return true;
     }
 
-    protected override void OnAttached() => _queue.Clear();
+    protected override void OnAttached()
+    {
+        _queue.Clear();
+        _next = 0;
+    }
 
     protected override void Close()
     {
@@ -235,8 +243,16 @@ public sealed class UserNet : NetBackend, ISlirpUser
         _slirp.RunTimers();
         _slirp.Poll(_ready);
         foreach (var socket in _asked) socket.Ready = SlirpEvents.None;
-        while (!_queue.IsEmpty && Deliver(new NetFrame { IsValid = true }, _queue.Peek())) _queue.Remove();
+        while (!_queue.IsEmpty && TryDeliver())
+            for (; _next > 0; _next--) _queue.Remove();
         Wait();
+    }
+
+    /// <summary>Delivers the first frame of the queue, or the first few as one. A refused one stays what it is.</summary>
+    private bool TryDeliver()
+    {
+        if (_next == 0) _next = (ReceiveOffloads & NetOffloads.Tcp4) != 0 ? _joiner.Join(_queue) : 1;
+        return _next > 1 ? Deliver(_joiner.Frame, _joiner.Bytes) : Deliver(new NetFrame { IsValid = true }, _queue.Peek());
     }
 
     /// <summary>Watches what libslirp wants to know.</summary>

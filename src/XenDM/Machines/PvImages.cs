@@ -26,7 +26,7 @@ internal sealed class PvImages(DriveTable drives, IEventLoop loop, bool isRepeat
         try
         {
             var (path, format, readOnly) = (spec.Path, spec.Format, spec.IsReadOnly);
-            plane.Run(() => opened = RawImage.Open(path, format, readOnly, plane.Loop));
+            plane.Run(() => opened = RawImage.Open(path, format, readOnly, plane.Loop, hasOwnThread: true));
             return new PvImage(opened!, plane, isOwned: true);
         }
         catch (BlockOpenException e)

@@ -30,6 +30,24 @@ public sealed class RawImageTests : IDisposable
     }
 
     [Fact]
+    public void OnAThreadOfItsOwnAWriteIsDoneAtOnce()
+    {
+        var path = Image(8192);
+        using var image = RawImage.Open(path, "raw", false, _loop, hasOwnThread: true);
+        _buffer.Span[..512].Fill(0x77);
+        var done = false;
+        var request = new BlockRequest(_ => done = true) { Operation = BlockOperation.Write, Offset = 1024 };
+        request.AddSegment(_buffer.Address, 512);
+        image.Submit(request);
+        Assert.Equal(_buffer.Span[..512].ToArray(), File.ReadAllBytes(path)[1024..1536]);
+
+        // It is told from the loop nevertheless, never from inside of the call.
+        Assert.False(done);
+        image.Drain();
+        Assert.True(done);
+    }
+
+    [Fact]
     public void MoreSegmentsThanOneSystemCallTakes()
     {
         using var image = RawImage.Open(Image(4 << 20), "raw", false, _loop);

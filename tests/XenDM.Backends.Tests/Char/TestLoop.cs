@@ -10,7 +10,7 @@ namespace XenDM.Backends.Tests.Char;
 /// <summary>A poll loop that the test turns itself.</summary>
 internal sealed class TestLoop : IEventLoop
 {
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
     private readonly ConcurrentQueue<Action> _posted = new();
     private readonly List<Watched> _watches = [];
 
