@@ -6,7 +6,6 @@ using XenDM.Core.Display;
 using XenDM.Core.Input;
 using XenDM.Vnc.Encodings;
 using XenDM.Vnc.Transport;
-using PictureArea = XenDM.Core.Display.PictureArea;
 
 namespace XenDM.Vnc;
 
@@ -24,12 +23,10 @@ internal sealed class SharedPicture
     private readonly IEventLoop _loop;
     private readonly Action _changed;
     private readonly PictureTracker _tracker = new();
+    private readonly PointerLayer _pointer = new();
 
     // Machine thread only.
     private ScreenViewer? _viewer;
-    private CursorShape? _drawnShape;
-    private (int X, int Y) _drawnPlace;
-    private PictureArea? _drawnArea;
 
     /// <param name="changed">Called on the machine thread when the picture may have changed, once for each update.</param>
     public SharedPicture(ScreenHub hub, InputHub input, IEventLoop loop, Action changed)
@@ -51,7 +48,7 @@ internal sealed class SharedPicture
     public Damage Fresh { get; } = new();
 
     /// <summary>What only moved in the last update; <see cref="AfterMove"/> is then what a client needs besides. Null: nothing, or not looked for.</summary>
-    public ScrollMove? Move => _drawnArea is null ? _tracker.Move : null;
+    public ScrollMove? Move => _pointer.IsVisible ? null : _tracker.Move;
 
     /// <inheritdoc cref="PictureTracker.AfterMove"/>
     public Damage AfterMove => _tracker.AfterMove;
@@ -115,52 +112,18 @@ internal sealed class SharedPicture
             {
                 Fresh.Resize(from.Width, from.Height);
                 _viewer.Damage.AddAll();
-                _drawnArea = null;
+                _pointer.Forget();
             }
 
             // A pointer in the frame would move with what it covers.
-            _tracker.Update(Frame, from, _viewer.Damage, Fresh, FindsMoves && !IsResized && _drawnArea is null);
+            _tracker.Update(Frame, from, _viewer.Damage, Fresh, FindsMoves && !IsResized && !_pointer.IsVisible);
             if (IsResized) Fresh.AddAll();
             _viewer.Damage.Clear();
-            PlaceCursor(from);
+            _pointer.Put(Frame, from, Fresh, DrawsCursor ? _hub.Cursor : null, _hub.CursorPlace);
         }
 
         Cursor = _hub.Cursor;
         Leds = _input.Leds;
         IsTold = _viewer.NotifyOnce(_changed);
-    }
-
-    /// <summary>Puts the pointer where it is now. What it covers is whole in the hub's frame.</summary>
-    private void PlaceCursor(Frame from)
-    {
-        var shape = DrawsCursor ? _hub.Cursor : null;
-        var place = _hub.CursorPlace;
-        var isMoved = shape != _drawnShape || (shape is not null && place != _drawnPlace);
-        if (!isMoved && (shape is null || Fresh.IsEmpty)) return;
-        if (_drawnArea is { } old)
-        {
-            Frame.Copy(from, old);
-            if (isMoved) Fresh.Add(old.X, old.Y, old.Width, old.Height);
-        }
-
-        (_drawnShape, _drawnPlace, _drawnArea) = (shape, place, null);
-        if (shape is null || Visible(shape, place) is not { } area) return;
-        for (var y = area.Y; y < area.Y + area.Height; y++)
-        {
-            var pixels = shape.Pixels.Span.Slice((y - place.Y) * shape.Width, shape.Width)[(area.X - place.X)..];
-            var line = Frame.Line(y).Slice(area.X, area.Width);
-            for (var x = 0; x < line.Length; x++)
-                if (pixels[x] >> 24 != 0) line[x] = pixels[x] & 0xff_ffff;
-        }
-
-        _drawnArea = area;
-        if (isMoved) Fresh.Add(area.X, area.Y, area.Width, area.Height);
-    }
-
-    private PictureArea? Visible(CursorShape shape, (int X, int Y) place)
-    {
-        var (left, top) = (Math.Max(place.X, 0), Math.Max(place.Y, 0));
-        var (right, bottom) = (Math.Min((long)place.X + shape.Width, Frame.Width), Math.Min((long)place.Y + shape.Height, Frame.Height));
-        return right > left && bottom > top ? new PictureArea(left, top, (int)(right - left), (int)(bottom - top)) : null;
     }
 }

@@ -6,7 +6,26 @@ namespace XenDM.Core.Display;
 /// <param name="Pixels">Lines of <paramref name="Width"/> pixels as AARRGGBB; alpha is 0 or ff.</param>
 /// <param name="HotX">Where in it the pointer points, from the left.</param>
 /// <param name="HotY">The same from the top.</param>
-public sealed record CursorShape(int Width, int Height, int HotX, int HotY, ReadOnlyMemory<uint> Pixels);
+public sealed record CursorShape(int Width, int Height, int HotX, int HotY, ReadOnlyMemory<uint> Pixels)
+{
+    /// <summary>Draws the pointer with its left upper corner at a place; parts may lie outside.</summary>
+    /// <returns>What of the picture it takes; null when all of it lies outside.</returns>
+    public PictureArea? DrawOn(Frame frame, (int X, int Y) place)
+    {
+        var (left, top) = (Math.Max(place.X, 0), Math.Max(place.Y, 0));
+        var (right, bottom) = ((int)Math.Min((long)place.X + Width, frame.Width), (int)Math.Min((long)place.Y + Height, frame.Height));
+        if (right <= left || bottom <= top) return null;
+        for (var y = top; y < bottom; y++)
+        {
+            var pixels = Pixels.Span.Slice((y - place.Y) * Width, Width)[(left - place.X)..];
+            var line = frame.Line(y)[left..right];
+            for (var x = 0; x < line.Length; x++)
+                if (pixels[x] >> 24 != 0) line[x] = pixels[x] & 0xff_ffff;
+        }
+
+        return new PictureArea(left, top, right - left, bottom - top);
+    }
+}
 
 /// <summary>A display adapter, or a guest's framebuffer, as those see it who show its picture. Machine thread only.</summary>
 public interface IScreenSource

@@ -24,6 +24,20 @@ public sealed class ScreenHub
     /// <summary>Where the left upper corner of <see cref="Cursor"/> lies.</summary>
     public (int X, int Y) CursorPlace { get; private set; }
 
+    /// <summary>What a person sees as of the last <see cref="Refresh"/>: the frame with the pointer in it. To look at, until the next refresh.</summary>
+    public Frame Picture
+    {
+        get
+        {
+            if (Cursor is null) return Frame;
+            var picture = new Frame();
+            picture.Resize(Frame.Width, Frame.Height);
+            Frame.Pixels.CopyTo(picture.Pixels);
+            Cursor.DrawOn(picture, CursorPlace);
+            return picture;
+        }
+    }
+
     /// <summary>Somebody looks.</summary>
     public bool IsWatched => _viewers.Count > 0;
 

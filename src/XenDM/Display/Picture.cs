@@ -24,7 +24,7 @@ internal static class Picture
             var path = Path.Combine(folder, $"xendm-{number}.png");
             if (File.Exists(path)) continue;
             using var file = new FileStream(path, FileMode.CreateNew, FileAccess.Write);
-            WritePng(screen.Frame, file);
+            WritePng(screen.Picture, file);
             return Path.GetFileName(path);
         }
 

@@ -32,6 +32,8 @@ internal sealed class ScreenRecorder : IDisposable
     private readonly Action _changed;
     private readonly Func<int> _nextSequence;
     private readonly List<PictureArea> _areas = [];
+    private readonly Frame _picture = new();
+    private readonly PointerLayer _pointer = new();
     private PictureSize _canvas;
     private PictureSize _shown;
     private long _end;
@@ -88,6 +90,7 @@ internal sealed class ScreenRecorder : IDisposable
     private void Record()
     {
         if (_screen.Frame.Width == 0) return;
+        Copy(_screen.Frame);
         var size = new PictureSize(Math.Min(_screen.Frame.Width, MaxWidth), Math.Min(_screen.Frame.Height, MaxHeight));
         if (size != _shown)
         {
@@ -99,6 +102,16 @@ internal sealed class ScreenRecorder : IDisposable
         }
         else if (!_viewer.Damage.IsEmpty) Add(Bounds(size));
         _viewer.Damage.Clear();
+    }
+
+    /// <summary>Takes over what changed, and where the pointer is now.</summary>
+    private void Copy(Frame frame)
+    {
+        if (_picture.Resize(frame.Width, frame.Height)) _pointer.Forget();
+        _areas.Clear();
+        _viewer.Damage.AddTo(_areas);
+        foreach (var area in _areas) _picture.Copy(frame, area);
+        _pointer.Put(_picture, frame, _viewer.Damage, _screen.Cursor, _screen.CursorPlace);
     }
 
     private PictureArea Bounds(PictureSize size)
@@ -124,7 +137,7 @@ internal sealed class ScreenRecorder : IDisposable
         _file.Position = _lastControl = _end;
         _control = [_sequence++, area.Width, area.Height, area.X, area.Y, FrameMilliseconds];
         WriteControl(FrameMilliseconds, 1000);
-        using (var data = new ZLibStream(new PngDataStream(_file, _nextSequence), CompressionLevel.Fastest)) Picture.WriteColours(_screen.Frame, area, data);
+        using (var data = new ZLibStream(new PngDataStream(_file, _nextSequence), CompressionLevel.Fastest)) Picture.WriteColours(_picture, area, data);
         _end = _file.Position;
         PngChunks.Write(_file, "IEND"u8, ReadOnlySpan<byte>.Empty);
         _frames++;

@@ -221,7 +221,7 @@ internal sealed class MonitorTarget : IMonitorTarget, IMachineObserver
         {
             using var file = fd >= 0 ? new FileStream(new SafeFileHandle(Duplicate(fd), ownsHandle: true), FileAccess.Write, 0) : new FileStream(fileName, FileMode.Create, FileAccess.Write);
             using var buffered = new BufferedStream(file, 64 << 10);
-            Picture.Write(screen.Frame, buffered, isPng);
+            Picture.Write(screen.Picture, buffered, isPng);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {

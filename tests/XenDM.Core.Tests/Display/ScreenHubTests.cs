@@ -102,6 +102,38 @@ public class ScreenHubTests
         Assert.Equal(0xfedcbau, _hub.Frame.Line(2)[2]);
     }
 
+    [Theory]
+    [InlineData(10, 20, 10, 20)]
+    [InlineData(-1, -1, 0, 0)]
+    [InlineData(63, 31, 63, 31)]
+    public void APictureHasThePointerInItAndTheFrameHasNot(int x, int y, int seenX, int seenY)
+    {
+        _hub.Add(_source);
+        (_source.Cursor, _source.CursorPlace) = (new CursorShape(2, 2, 1, 1, new uint[] { 0xff00_0001, 0, 0, 0xff00_0002 }), (x, y));
+        _hub.Refresh();
+        var colour = (seenX, seenY) == (x, y) ? 1u : 2u;
+        Assert.Equal(colour, _hub.Picture.Line(seenY)[seenX]);
+        Assert.Equal(0u, _hub.Frame.Line(seenY)[seenX]);
+        if (x == 10) Assert.Equal((0u, 0u, 2u), (_hub.Picture.Line(20)[11], _hub.Picture.Line(21)[10], _hub.Picture.Line(21)[11]));
+        _source.Cursor = null;
+        _hub.Refresh();
+        Assert.True(_hub.Picture.Pixels.SequenceEqual(new uint[64 * 32]));
+    }
+
+    [Theory]
+    [InlineData(64, 0)]
+    [InlineData(0, 32)]
+    [InlineData(-2, 0)]
+    [InlineData(int.MinValue, int.MinValue)]
+    [InlineData(int.MaxValue, int.MaxValue)]
+    public void APointerOutsideIsNotSeen(int x, int y)
+    {
+        _hub.Add(_source);
+        (_source.Cursor, _source.CursorPlace) = (new CursorShape(2, 2, 0, 0, new uint[] { ~0u, ~0u, ~0u, ~0u }), (x, y));
+        _hub.Refresh();
+        Assert.True(_hub.Picture.Pixels.SequenceEqual(new uint[64 * 32]));
+    }
+
     [Fact]
     public void SourcesLearnOfTheFastestViewer()
     {
@@ -159,6 +191,10 @@ public class ScreenHubTests
         private readonly List<(int X, int Y)> _changed = [];
 
         public PictureSize? Size { get; set; }
+
+        public CursorShape? Cursor { get; set; }
+
+        public (int X, int Y) CursorPlace { get; set; }
 
         public int Period { get; private set; }
 

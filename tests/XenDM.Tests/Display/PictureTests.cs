@@ -1,5 +1,6 @@
 using System;
 using System.IO;
+using System.Linq;
 using System.Text;
 using XenDM.Core.Display;
 using XenDM.Display;
@@ -11,6 +12,7 @@ namespace XenDM.Tests.Display;
 public sealed class PictureTests : IDisposable
 {
     private const long Millisecond = 1_000_000;
+    private static readonly CursorShape s_pointer = new(2, 1, 0, 0, new uint[] { 0xffff_0000, 0 });
     private readonly string _folder = Directory.CreateTempSubdirectory("xendm-picture").FullName;
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
@@ -110,6 +112,38 @@ public sealed class PictureTests : IDisposable
         Assert.Equal((0x77_8899u, 0u, 0u), (read.Frames[2].Line(79)[63], read.Frames[2].Line(79)[64], read.Frames[2].Line(80)[0]));
     }
 
+    [Fact]
+    public void PicturesHaveThePointer()
+    {
+        var screen = new ScreenHub();
+        screen.Add(new Plain { Size = new PictureSize(32, 16), Colour = 0x11_2233, Cursor = s_pointer, CursorPlace = (30, 7) });
+        var read = Assert.Single(PngReader.Read(File.ReadAllBytes(Path.Combine(_folder, Picture.WriteNext(screen, _folder)))).Frames);
+        Assert.Equal((0xff_0000u, 0x11_2233u), (read.Line(7)[30], read.Line(7)[31]));
+    }
+
+    [Fact]
+    public void ARecordingHasThePointerWhereItWas()
+    {
+        var screen = new ScreenHub();
+        var source = new Plain { Size = new PictureSize(64, 48), Colour = 0x11_2233 };
+        screen.Add(source);
+        var clock = new TextBoard().Board;
+        var path = Path.Combine(_folder, "screen.png");
+        using (var recorder = new ScreenRecorder(path, screen, clock.Clock, new ProcessLog(false)))
+        {
+            foreach (var (shape, x, colour) in ((CursorShape?, int, uint)[])[(s_pointer, 10, 0x11_2233), (s_pointer, 40, 0x11_2233), (s_pointer, 40, 0x44_5566), (null, 40, 0x44_5566)])
+            {
+                (source.Cursor, source.CursorPlace, source.Colour) = (shape, (x, 20), colour);
+                source.Ring();
+                clock.Advance(100 * Millisecond);
+            }
+        }
+
+        var read = PngReader.Read(File.ReadAllBytes(path));
+        Assert.Equal([(0x11_2233u, 0x11_2233u), (0xff_0000u, 0x11_2233u), (0x11_2233u, 0xff_0000u), (0x44_5566u, 0xff_0000u), (0x44_5566u, 0x44_5566u)],
+            read.Frames.Select(static frame => (frame.Line(20)[10], frame.Line(20)[40])));
+    }
+
     /// <summary>A picture of one colour.</summary>
     private sealed class Plain : IScreenSource
     {
@@ -118,6 +152,10 @@ public sealed class PictureTests : IDisposable
         public PictureSize? Size { get; set; }
 
         public uint Colour { get; set; }
+
+        public CursorShape? Cursor { get; set; }
+
+        public (int X, int Y) CursorPlace { get; set; }
 
         public void Draw(Frame frame, Damage damage, bool everything)
         {
