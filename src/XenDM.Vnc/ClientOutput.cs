@@ -10,6 +10,7 @@ using System.Threading;
 using System.Threading.Tasks;
 using XenDM.Core.Display;
 using XenDM.Core.Input;
+using XenDM.Vnc.Clipboard;
 using XenDM.Vnc.Encodings;
 using XenDM.Vnc.Transport;
 
@@ -66,7 +67,7 @@ internal sealed class ClientOutput : IDisposable
 
     /// <param name="stream">Stays open.</param>
     /// <param name="hungry">Called when the client waits for an update from now on.</param>
-    public ClientOutput(Stream stream, SharedPicture picture, VncOptions options, Action hungry)
+    public ClientOutput(Stream stream, SharedPicture picture, SharedClipboard clipboard, VncOptions options, Action hungry)
     {
         _picture = picture;
         _pipe = PipeWriter.Create(stream, new StreamPipeWriterOptions(minimumBufferSize: BufferLength, leaveOpen: true));
@@ -74,6 +75,7 @@ internal sealed class ClientOutput : IDisposable
         _encoders.Settings.IsLossyAllowed = options.IsLossy;
         _title = options.Title;
         _hungry = hungry;
+        Clipboard = new ClientClipboard(clipboard, _wake.Set);
     }
 
     /// <summary>Answers that are owed.</summary>
@@ -104,6 +106,8 @@ internal sealed class ClientOutput : IDisposable
         Fences = 64,
         Continuous = 128,
     }
+
+    public ClientClipboard Clipboard { get; }
 
     /// <summary>The picture's size as the client has it.</summary>
     public (int Width, int Height) Size
@@ -527,6 +531,7 @@ internal sealed class ClientOutput : IDisposable
             _pipe.Advance(4 + title.Length);
         }
 
+        Clipboard.Write(_pipe);
         if (Owes(Pending.Keys)) WritePseudo(whole, Rfb.QemuExtendedKey);
         if (Owes(Pending.Buttons)) WritePseudo(whole, Rfb.ExtendedMouseButtons);
         if ((_features & Features.MotionChange) != 0 && (!_isModeSent || TakesMotion == _isAbsolute))
@@ -597,6 +602,7 @@ internal sealed class ClientOutput : IDisposable
         if ((_features & Features.MotionChange) == 0) TakesMotion = false;
         TakesCursor = (_features & (Features.Cursor | Features.AlphaCursor)) != 0;
         TakesMoves = _encoders.HasCopyRect;
+        Clipboard.IsExtended = Array.IndexOf(encodings, ExtendedClipboard.Encoding) >= 0;
     }
 
     private void WriteHeader(int rectangles)

@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Globalization;
 using System.IO;
 using System.Net.Security;
+using System.Security.Authentication;
 using System.Text;
 using System.Threading;
 using System.Threading.Tasks;
@@ -23,6 +24,10 @@ internal sealed record Handshaken(Stream Stream, RfbReader Reader, bool IsShared
 internal sealed class Handshake
 {
     private const int VersionLength = 12;
+
+    /// <summary>After this a client has read what TLS sent it on its own, see <see cref="StartTlsAsync"/>.</summary>
+    private static readonly TimeSpan s_ticketsRead = TimeSpan.FromMilliseconds(200);
+
     private readonly bool _needsPassword;
     private readonly TlsServer? _tls;
     private readonly Func<byte[], ReadOnlyMemory<byte>, bool> _isPassword;
@@ -117,7 +122,12 @@ internal sealed class Handshake
         await SendAsync(stream, [(byte)(isKnown ? 1 : 0)], stop);
         if (!isKnown) throw new RfbException("wants another kind of VeNCrypt than was offered");
         reader.Finish();
-        return await tls.AcceptAsync(stream, stop);
+        var secured = await tls.AcceptAsync(stream, stop);
+
+        // With TLS 1.3 tickets for later sessions follow, and the platform cannot leave them out. When they come in one piece with the first message,
+        // TigerVNC 1.12 lets that lie until more comes, which is never: it has to have read them first.
+        if (secured.SslProtocol == SslProtocols.Tls13) await Task.Delay(s_ticketsRead, stop);
+        return secured;
     }
 
     private async Task CheckPasswordAsync(Stream stream, RfbReader reader, CancellationToken stop)

@@ -14,7 +14,7 @@ internal static class Rfb
     public const ushort QemuAudioSetFormat = 2;
 
     // Messages of the server (7.6).
-    public const byte FramebufferUpdate = 0, EndOfContinuousUpdates = 150, ServerFence = 248;
+    public const byte FramebufferUpdate = 0, ServerCutText = 3, EndOfContinuousUpdates = 150, ServerFence = 248;
 
     // Pseudo-encodings (7.8).
     public const int DesktopSize = -223, Cursor = -239, PointerMotionChange = -257, QemuExtendedKey = -258, LedState = -261, DesktopName = -307, ExtendedDesktopSize = -308;

@@ -14,9 +14,6 @@ namespace XenDM.Vnc;
 /// </summary>
 internal sealed class VncClient : IDisposable
 {
-    /// <summary>Longest text of a clipboard that is let go by; nothing of it is kept.</summary>
-    private const long MaxCutText = 16 << 20;
-
     /// <summary>Encodings of one message that are looked at.</summary>
     private const int MaxEncodings = 1024;
 
@@ -155,13 +152,10 @@ internal sealed class VncClient : IDisposable
         Typed?.Invoke();
     }
 
-    /// <summary>The guest has no clipboard: the text, or what the extended clipboard sends as a negative length, goes by.</summary>
     private async Task CutTextAsync(CancellationToken stop)
     {
         var message = await _reader.ReadAsync(7, stop);
-        var length = Math.Abs((long)BinaryPrimitives.ReadInt32BigEndian(message.Span[3..]));
-        if (length > MaxCutText) throw new RfbException($"sends a clipboard of {length} bytes");
-        await _reader.SkipAsync(length, stop);
+        await Output.Clipboard.ReceiveAsync(_reader, BinaryPrimitives.ReadInt32BigEndian(message.Span[3..]), stop);
     }
 
     private async Task FenceAsync(CancellationToken stop)

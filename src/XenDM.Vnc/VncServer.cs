@@ -10,6 +10,7 @@ using XenDM.Core.Backends;
 using XenDM.Core.Display;
 using XenDM.Core.Input;
 using XenDM.Core.Tracing;
+using XenDM.Vnc.Clipboard;
 using XenDM.Vnc.Keymaps;
 using XenDM.Vnc.Transport;
 
@@ -33,6 +34,7 @@ public sealed class VncServer : IDisposable
     private readonly UpdatePacer _pacer;
     private readonly TlsServer? _tls;
     private readonly Keymap _keymap;
+    private readonly SharedClipboard _clipboard = new();
     private readonly LinkedList<CancellationTokenSource> _strangers = [];
     private VncClient[] _clients = [];
     private VncListener? _listener;
@@ -165,7 +167,11 @@ public sealed class VncServer : IDisposable
         }
         catch (Exception e)
         {
-            Post(() => _log.Warn("vnc", $"client {Name(peer)}: {e}"));
+            // A mistake of ours. The line at the end counts towards the bound, so that nobody fills the log with these.
+            Post(() =>
+            {
+                if (_log.GuestAllowed) _log.Warn("vnc", $"client {Name(peer)}: {e}");
+            });
         }
         finally
         {
@@ -182,7 +188,7 @@ public sealed class VncServer : IDisposable
             var ended = info;
             Post(() =>
             {
-                if (_log.GuestAllowed) _log.Guest("vnc", $"client {Name(peer)} {why}");
+                _log.Guest("vnc", $"client {Name(peer)} {why}");
                 Disconnected?.Invoke(ended);
             });
         }
@@ -193,7 +199,8 @@ public sealed class VncServer : IDisposable
         if (!_stop.IsCancellationRequested) _loop.Post(work);
     }
 
-    internal void Tell(string text) => Post(() => _log.Warn("vnc", text));
+    /// <summary>A line in the log that clients can cause, and so bounded.</summary>
+    internal void Tell(string text) => Post(() => _log.Guest("vnc", text));
 
     /// <summary>A mistake of our own: the machine thread ends the process with it, as with those of chips.</summary>
     private void Fail(Exception e) => Post(() => throw new InvalidOperationException("the VNC server failed", e));
@@ -202,7 +209,8 @@ public sealed class VncServer : IDisposable
 
     private async Task ServeClientAsync(Handshaken agreed, VncClientInfo info)
     {
-        var output = new ClientOutput(agreed.Stream, _picture, _options, _pacer.Wake);
+        var output = new ClientOutput(agreed.Stream, _picture, _clipboard, _options, _pacer.Wake);
+        output.Clipboard.Cut = OfferClipboard;
         using var client = new VncClient(info, agreed.Reader, agreed.IsShared, output, MakeInput, _stop.Token) { Typed = _pacer.Typed };
         await _pacer.LookOnceAsync(_stop.Token);
         await _picture.Gate.EnterReadAsync();
@@ -226,6 +234,12 @@ public sealed class VncServer : IDisposable
             lock (_lock) Volatile.Write(ref _clients, Array.FindAll(_clients, c => c != client));
             _pacer.Wake();
         }
+    }
+
+    private void OfferClipboard(ClientClipboard owner)
+    {
+        foreach (var client in Served)
+            if (client.Output.Clipboard != owner) client.Output.Clipboard.Offer();
     }
 
     private static Keymap LoadKeymap(string name)

@@ -31,6 +31,7 @@ class Client:
         self.socket.connect(address)
         if not isinstance(address, str): self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer, self.at, self.bytes, self.updates, self.rectangles, self.pixels, self.moves = b'', 0, 0, 0, 0, 0, 0
+        self.cut = None
         self.take(12)
         self.socket.sendall(b'RFB 003.008\n')
         kinds = self.take(self.take(1)[0])
@@ -81,11 +82,15 @@ class Client:
             self.key(letter)
             time.sleep(0.1)
 
+    def put(self, text):
+        """Sends a text for the clipboard."""
+        self.socket.sendall(struct.pack('>B3xI', 6, len(text)) + text.encode('latin-1'))
+
     def message(self):
         """Takes one message; true when it was an update of the picture."""
         kind = self.take(1)[0]
         if kind == 1: self.take(struct.unpack('>xHH', self.take(5))[1] * 6)
-        elif kind == 3: self.take(struct.unpack('>3xI', self.take(7))[0])
+        elif kind == 3: self.cut = self.take(struct.unpack('>3xI', self.take(7))[0]).decode('latin-1')
         elif kind != 0 and kind != 2: raise OSError(f'message {kind}')
         if kind != 0: return False
         self.take(1)

@@ -8,7 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 xendm=$(realpath "$1")
 shift
 checks=("$@")
-[ ${#checks[@]} -gt 0 ] || checks=(raw hextile zrle tight jpeg colours gtk keys mouse tls)
+[ ${#checks[@]} -gt 0 ] || checks=(raw hextile zrle tight jpeg colours gtk keys mouse clipboard tls)
 tmp=$(mktemp -d)
 guest= viewer= server= passed=0 failed=0 skipped=0 check=
 pass() { passed=$((passed + 1)); echo "PASS vnc $check"; }
@@ -20,13 +20,13 @@ trap cleanup EXIT
 finish() { printf '%d passed, %d failed, %d skipped\n' $passed $failed $skipped; [ $failed = 0 ]; exit; }
 
 want=()
-for pair in xtigervncviewer:tigervnc-viewer gvnccapture:gvncviewer Xvfb:xvfb xdotool:xdotool import:imagemagick openssl:openssl as:binutils; do
+for pair in xtigervncviewer:tigervnc-viewer gvnccapture:gvncviewer Xvfb:xvfb xdotool:xdotool xclip:xclip import:imagemagick openssl:openssl as:binutils; do
   command -v "${pair%%:*}" >/dev/null || want+=("${pair#*:}")
 done
 if [ ${#want[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   (apt-get update -qq && apt-get install -y -qq --no-install-recommends "${want[@]}") >/dev/null 2>&1
 fi
-for program in xtigervncviewer gvnccapture Xvfb xdotool import openssl as; do
+for program in xtigervncviewer gvnccapture Xvfb xdotool xclip import openssl as; do
   command -v $program >/dev/null || { check=clients; skip "$program is not installed (${want[*]})"; finish; }
 done
 
@@ -140,6 +140,34 @@ for check in "${checks[@]}"; do
       for step in 1 2 3 4 5; do xdotool mousemove_relative 10 6; sleep 0.3; done
       xdotool mousedown 1; sleep 0.5; xdotool mouseup 1
       if until_true 20 said 'mouse moved [0-9]+ -[0-9]+'; then pass; else fail "the guest says $(grep -a 'mouse moved' "$tmp/guest.out")"; fi
+      ;;
+    clipboard)
+      # Between the viewer, which knows the extended clipboard, and a client that does not.
+      start --vnc 127.0.0.1:1,to=99 || continue
+      shown=
+      view || continue
+      rm -f "$tmp/cut"
+      timeout 60 python3 - "$here" "$port" "$tmp/cut" >"$tmp/viewer.log" 2>&1 <<'P' &
+import sys
+sys.path.insert(0, sys.argv[1])
+import rfb
+client = rfb.Client(('127.0.0.1', int(sys.argv[2])), [rfb.RAW])
+open(sys.argv[3], 'w').close()
+while client.cut is None: client.message()
+open(sys.argv[3], 'w').write(client.cut)
+client.put('zurück: é £')
+while True: client.message()
+P
+      other=$!
+      until_true 20 test -e "$tmp/cut"
+      sleep 2
+      printf 'Grüße, 5 Äpfel' | xclip -selection clipboard -in
+      back() { [ "$(timeout 5 xclip -selection clipboard -out 2>/dev/null)" = 'zurück: é £' ]; }
+      if ! until_true 20 test -s "$tmp/cut"; then fail "the other client gets nothing"
+      elif [ "$(cat "$tmp/cut")" != 'Grüße, 5 Äpfel' ]; then fail "the other client gets $(cat "$tmp/cut")"
+      elif until_true 20 back; then pass
+      else fail "the viewer has $(timeout 5 xclip -selection clipboard -out)"; fi
+      stop "$other"
       ;;
     tls)
       mkdir -p "$tmp/tls"

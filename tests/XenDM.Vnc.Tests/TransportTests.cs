@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using System.Linq;
+using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Net.WebSockets;
@@ -82,6 +83,28 @@ public sealed class TransportTests : IDisposable
         Assert.Empty(host.Server.Clients);
     }
 
+    /// <summary>A certificate can say where its issuer's is to be fetched. A stranger would choose that address, and this process would go there.</summary>
+    [Fact]
+    public void NothingIsFetchedThatAStrangersCertificateNames()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        using var host = new VncHost(new VncOptions { Credentials = new VncCredentials(_folder, true) });
+        using var client = StartTls(host, 260);
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("CN=Other CA", key, HashAlgorithmName.SHA256);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
+        using var other = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+        using var own = Issue("somebody", other, new X509AuthorityInformationAccessExtension(null, [$"http://127.0.0.1:{((IPEndPoint)listener.LocalEndpoint).Port}/ca.cer"]));
+        Assert.True(Record.Exception(() =>
+        {
+            client.Stream = Secure(client.Stream, own);
+            client.Receive(4);
+        }) is IOException or AuthenticationException);
+        host.Until(() => !host.Log.Lines.IsEmpty);
+        Assert.False(listener.Pending());
+    }
+
     [Fact]
     public void WhatIsNoTlsIsCutOff()
     {
@@ -130,7 +153,7 @@ public sealed class TransportTests : IDisposable
         using var socket = new ClientWebSocket();
         if (asksForProtocol) socket.Options.AddSubProtocol("binary");
         socket.Options.RemoteCertificateValidationCallback = static (_, peer, _, _) => peer?.Issuer == "CN=Test CA";
-        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));
+        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(60));
         await socket.ConnectAsync(new Uri($"{(isSecure ? "wss" : "ws")}://127.0.0.1:{host.WebPort}/any/path"), patience.Token);
         Assert.Equal(asksForProtocol ? "binary" : null, socket.SubProtocol);
         await Task.Run(() =>
@@ -232,16 +255,16 @@ public sealed class TransportTests : IDisposable
         {
             TargetHost = "localhost",
             RemoteCertificateValidationCallback = static (_, peer, _, _) => peer?.Issuer == "CN=Test CA",
-            ClientCertificates = own is null ? null : [own],
-            LocalCertificateSelectionCallback = own is null ? null : (_, _, _, _, _) => own,
+            ClientCertificateContext = own is null ? null : SslStreamCertificateContext.Create(own, null, offline: true),
         });
         return tls;
     }
 
-    private static X509Certificate2 Issue(string name, X509Certificate2 authority)
+    private static X509Certificate2 Issue(string name, X509Certificate2 authority, params X509Extension[] extensions)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
+        foreach (var extension in extensions) request.CertificateExtensions.Add(extension);
         var serial = RandomNumberGenerator.GetBytes(8);
         using var bare = request.Create(authority, DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddHours(12), serial);
         return bare.CopyWithPrivateKey(key);
@@ -253,7 +276,7 @@ public sealed class TransportTests : IDisposable
         public override int Read(Span<byte> buffer)
         {
             var bytes = new byte[buffer.Length];
-            using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));
+            using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(60));
             var result = socket.ReceiveAsync(bytes, patience.Token).GetAwaiter().GetResult();
             bytes.AsSpan(0, result.Count).CopyTo(buffer);
             return result.MessageType == WebSocketMessageType.Close ? 0 : result.Count;

@@ -73,9 +73,9 @@ internal sealed class VncHost : IDisposable
     }
 
     /// <summary>Waits for something that other threads bring about.</summary>
-    public void Until(Func<bool> condition) => Assert.True(SpinWait.SpinUntil(() => Run(condition), TimeSpan.FromSeconds(20)), "what is waited for does not happen");
+    public void Until(Func<bool> condition) => Assert.True(SpinWait.SpinUntil(() => Run(condition), TimeSpan.FromSeconds(60)), "what is waited for does not happen");
 
-    public string NextEvent() => Events.TryTake(out var next, TimeSpan.FromSeconds(20)) ? next.What : "none";
+    public string NextEvent() => Events.TryTake(out var next, TimeSpan.FromSeconds(60)) ? next.What : "none";
 
     public void Dispose()
     {
@@ -127,7 +127,7 @@ internal sealed class TestMachine : IEventLoop, IDisposable
                 done.SetException(e);
             }
         });
-        return done.Task.WaitAsync(TimeSpan.FromSeconds(20)).GetAwaiter().GetResult();
+        return done.Task.WaitAsync(TimeSpan.FromSeconds(60)).GetAwaiter().GetResult();
     }
 
     public IFdWatch Watch(int fd, FdEvents events, Action<FdEvents> ready) => throw new NotSupportedException();
@@ -137,7 +137,7 @@ internal sealed class TestMachine : IEventLoop, IDisposable
     public void Dispose()
     {
         _work.CompleteAdding();
-        Assert.True(_thread.Join(TimeSpan.FromSeconds(20)));
+        Assert.True(_thread.Join(TimeSpan.FromSeconds(60)));
     }
 }
 

@@ -52,7 +52,7 @@ internal sealed class TlsServer : IDisposable
                 ServerCertificateContext = _certificate,
                 ClientCertificateRequired = _verifyPeer,
                 RemoteCertificateValidationCallback = (_, peer, _, _) => !_verifyPeer || IsKnown(peer),
-                CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
+                CertificateChainPolicy = ChainPolicy(),
                 AllowRenegotiation = false,
 
                 // Tickets for later sessions would come together with the first message, which TigerVNC then leaves lying until something else comes.
@@ -73,10 +73,18 @@ internal sealed class TlsServer : IDisposable
     {
         if (peer is not X509Certificate2 certificate) return false;
         using var chain = new X509Chain();
-        chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
-        chain.ChainPolicy.CustomTrustStore.AddRange(_authorities);
-        chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
-        chain.ChainPolicy.DisableCertificateDownloads = true;
+        chain.ChainPolicy = ChainPolicy();
         return chain.Build(certificate);
+    }
+
+    /// <summary>
+    /// The authority of the folder alone is trusted. SslStream builds a chain too before it asks <see cref="IsKnown"/>: neither may fetch what a
+    /// stranger's certificate names, or he could send this process anywhere.
+    /// </summary>
+    private X509ChainPolicy ChainPolicy()
+    {
+        var policy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck, DisableCertificateDownloads = true };
+        policy.CustomTrustStore.AddRange(_authorities);
+        return policy;
     }
 }

@@ -27,6 +27,9 @@ internal sealed class GuestVnc : IDisposable
         try
         {
             options = options with { Jpeg = () => HostJpeg.Open(text => loop.Post(() => log.Warn("vnc", text))) };
+
+            // A later root directory lacks the library; once loaded it is found by its name.
+            if (options.IsLossy) HostJpeg.Open(text => log.Warn("vnc", text))?.Dispose();
             server = new VncServer(options, guest.Screen, guest.Input, loop, log);
             var vnc = new GuestVnc(server);
             server.Connected = client => vnc.Tell(events(), "VNC_CONNECTED", client);
