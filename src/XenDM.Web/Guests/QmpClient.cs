@@ -1,6 +1,7 @@
 using System;
 using System.Buffers;
 using System.IO;
+using System.IO.Pipelines;
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using System.Text;
@@ -33,11 +34,14 @@ public sealed class QmpClient : IDisposable
     private const int SolSocket = 1, SoPeerCred = 17;
 
     private readonly Socket _socket;
-    private byte[] _buffer = new byte[4096];
-    private int _start, _end;
+    private readonly PipeReader _pipe;
     private uint _serial;
 
-    private QmpClient(Socket socket) => _socket = socket;
+    private QmpClient(Socket socket)
+    {
+        _socket = socket;
+        _pipe = PipeReader.Create(new NetworkStream(socket));
+    }
 
     /// <summary>QMP's <c>package</c>, or the version of QEMU where that is empty.</summary>
     public string Version { get; private set; } = "";
@@ -162,32 +166,22 @@ public sealed class QmpClient : IDisposable
 
     private async Task<JsonDocument> ReadMessage(CancellationToken cancel)
     {
-        for (var searched = 0; ;)
+        while (true)
         {
-            var at = _buffer.AsSpan(_start + searched, _end - _start - searched).IndexOf((byte)'\n');
-            if (at >= 0)
+            var result = await _pipe.ReadAsync(cancel).ConfigureAwait(false);
+            var rest = result.Buffer;
+            while (rest.PositionOf((byte)'\n') is { } end)
             {
-                var line = _buffer.AsMemory(_start, searched + at).Trim(" \r\t"u8.ToArray());
-                _start += searched + at + 1;
-                searched = 0;
-                if (line.Length > 0) return Parse(line);
-                continue;
+                var line = rest.Slice(0, end).ToArray().AsMemory().Trim(" \r\t"u8);
+                rest = rest.Slice(rest.GetPosition(1, end));
+                if (line.Length == 0) continue;
+                _pipe.AdvanceTo(rest.Start);
+                return Parse(line);
             }
 
-            searched = _end - _start;
-            MakeRoom();
-            int count;
-            try
-            {
-                count = await _socket.ReceiveAsync(_buffer.AsMemory(_end), SocketFlags.None, cancel).ConfigureAwait(false);
-            }
-            catch (SocketException e)
-            {
-                throw new IOException(e.Message, e);
-            }
-
-            if (count == 0) throw new IOException("the connection was closed");
-            _end += count;
+            if (rest.Length > MaxLineBytes) throw new IOException("a line without an end");
+            _pipe.AdvanceTo(rest.Start, rest.End);
+            if (result.IsCompleted) throw new IOException("the connection was closed");
         }
     }
 
@@ -196,8 +190,7 @@ public sealed class QmpClient : IDisposable
         JsonDocument message;
         try
         {
-            // The copy: the document reads from its memory later, and the buffer moves.
-            message = JsonDocument.Parse(line.ToArray());
+            message = JsonDocument.Parse(line);
         }
         catch (JsonException e)
         {
@@ -207,19 +200,5 @@ public sealed class QmpClient : IDisposable
         if (message.RootElement.ValueKind == JsonValueKind.Object) return message;
         message.Dispose();
         throw new IOException("a message that is no object");
-    }
-
-    private void MakeRoom()
-    {
-        if (_start > 0)
-        {
-            _buffer.AsSpan(_start, _end - _start).CopyTo(_buffer);
-            _end -= _start;
-            _start = 0;
-        }
-
-        if (_end < _buffer.Length) return;
-        if (_end >= MaxLineBytes) throw new IOException("a line without an end");
-        Array.Resize(ref _buffer, _buffer.Length * 2);
     }
 }
