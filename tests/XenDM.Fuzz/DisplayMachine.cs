@@ -127,8 +127,8 @@ internal sealed class DisplayMachine
             < 9940 => DisplayKind.Time,
             < 9975 => DisplayKind.Look,
             < 9990 => DisplayKind.Viewers,
-            < 9992 => DisplayKind.SaveRestore,
-            < 9993 => DisplayKind.Reset,
+            < 9991 => DisplayKind.SaveRestore,
+            < 9992 => DisplayKind.Reset,
             _ => DisplayKind.Register,
         };
         return new DisplayStep(kind, kind == DisplayKind.Access ? RandomAccess() : default, _random.Next());
@@ -136,10 +136,16 @@ internal sealed class DisplayMachine
 
     public void Do(in DisplayStep step)
     {
+        // The kind that comes most often needs no numbers.
+        if (step.Kind == DisplayKind.Access)
+        {
+            Access(step.Request);
+            return;
+        }
+
         var random = new Random(step.Number);
         switch (step.Kind)
         {
-            case DisplayKind.Access: Access(step.Request); break;
             case DisplayKind.Mode:
                 SetMode(random);
                 _calm = random.Next(2) * random.Next(200);

@@ -24,9 +24,13 @@ internal static class VncFuzz
 {
     private const int Together = 16;
 
-    /// <summary>Nothing read or written by any connection for so long is a connection that hangs, also on a busy host; so many such waits are too long in any case.</summary>
-    private static readonly TimeSpan s_slow = TimeSpan.FromSeconds(20);
-    private const int MaxWaits = 15;
+    /// <summary>
+    /// In beats of <see cref="s_beat"/>, so that a host that gives this process no CPU stops this clock too: nothing read or written by any connection
+    /// for so long is a connection that hangs, and so long for all of them is too long in any case.
+    /// </summary>
+    private const int MaxStill = 400;
+    private const int MaxBeats = 6000;
+    private static readonly TimeSpan s_beat = TimeSpan.FromMilliseconds(50);
 
     /// <param name="steps">One connection for each 500.</param>
     /// <returns>False when something went wrong; it is printed.</returns>
@@ -71,12 +75,14 @@ internal static class VncFuzz
 
     private static bool AllEnd(Task[] served, FuzzStream[] streams)
     {
-        var (all, moves) = (Task.WhenAll(served), -1L);
-        for (var waits = 0; waits < MaxWaits && !all.Wait(s_slow); waits++)
+        var (all, moves, still) = (Task.WhenAll(served), -1L, 0);
+        for (var beats = 0; beats < MaxBeats && still < MaxStill && !all.IsCompleted; beats++)
         {
+            // A turn of the thread pool, where the connections are served.
+            Task.WhenAny(all, Task.Delay(s_beat)).Wait();
             var now = 0L;
             foreach (var stream in streams) now += stream.Moves;
-            if (now == moves) return false;
+            still = now == moves ? still + 1 : 0;
             moves = now;
         }
 
