@@ -4,6 +4,7 @@ using System.Linq;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Threading;
+using XenDM.Interop.Jpeg;
 using XenDM.Interop.Libc;
 using XenDM.Interop.Xen;
 
@@ -74,10 +75,10 @@ internal static partial class ChildProcess
     {
         try
         {
-            using var opened = what == "store" ? (XenHandle)new XenStore() : new XenDeviceModel();
+            using IDisposable opened = what switch { "store" => new XenStore(), "jpeg" => new JpegCompressor(), _ => new XenDeviceModel() };
             return "opened";
         }
-        catch (XenException e)
+        catch (Exception e) when (e is XenException or DllNotFoundException)
         {
             return e.Message;
         }

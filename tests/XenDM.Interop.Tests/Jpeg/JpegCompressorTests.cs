@@ -1,13 +1,17 @@
 using System;
+using System.IO;
 using System.Runtime.InteropServices;
 using XenDM.Interop.Jpeg;
+using XenDM.Testing;
 
 namespace XenDM.Interop.Tests.Jpeg;
 
-/// <summary>Pictures go through the compressor and the library's own decompressor. Where the library is missing, that must be said.</summary>
+/// <summary>Pictures go through the compressor and the library's own decompressor.</summary>
 public class JpegCompressorTests
 {
-    [Theory]
+    private const string Library = TestHost.Libraries + "libturbojpeg.so.0";
+
+    [HostTheory(Library)]
     [InlineData(64, 64, 95, JpegSampling.Full, 6)]
     [InlineData(203, 77, 80, JpegSampling.Half, 14)]
     [InlineData(1, 1, 90, JpegSampling.Quarter, 14)]
@@ -15,7 +19,6 @@ public class JpegCompressorTests
     [InlineData(33, 9, 100, JpegSampling.Full, 4)]
     public void WhatComesBackIsCloseToWhatWasCompressed(int width, int height, int quality, JpegSampling sampling, int bound)
     {
-        if (!IsInstalled()) return;
         var stride = width + 5;
         var pixels = new uint[stride * height];
         for (var i = 0; i < pixels.Length; i++)
@@ -40,10 +43,9 @@ public class JpegCompressorTests
         }
     }
 
-    [Fact]
+    [HostFact(Library)]
     public void GrayHasNoColour()
     {
-        if (!IsInstalled()) return;
         using var compressor = new JpegCompressor();
         var pixels = new uint[256];
         Array.Fill(pixels, 0xff0000u);
@@ -51,26 +53,22 @@ public class JpegCompressorTests
             Assert.InRange(Math.Abs((byte)pixel - (byte)(pixel >> 16)), 0, 2);
     }
 
-    [Fact]
+    [HostFact(Library)]
     public void PicturesThatAreNotThereAreRefused()
     {
-        if (!IsInstalled()) return;
         using var compressor = new JpegCompressor();
         Assert.Throws<ArgumentException>(() => compressor.Compress(new uint[15], 4, 4, 4, 90, JpegSampling.Full));
         Assert.Throws<ArgumentException>(() => compressor.Compress(new uint[16], 3, 4, 4, 90, JpegSampling.Full));
         Assert.Throws<ArgumentException>(() => compressor.Compress(new uint[16], 4, 0, 4, 90, JpegSampling.Full));
     }
 
-    private static bool IsInstalled()
+    /// <summary>A file that is no library comes first in the search path and stops the loader, as a missing one does.</summary>
+    [Fact]
+    public void AMissingLibraryIsNamed()
     {
-        if (NativeLibrary.TryLoad("libturbojpeg.so.0", out var library))
-        {
-            NativeLibrary.Free(library);
-            return true;
-        }
-
-        Assert.Throws<DllNotFoundException>(static () => new JpegCompressor());
-        return false;
+        using var folder = new TempFolder();
+        File.WriteAllText(folder.File("libturbojpeg.so.0"), "");
+        Assert.Contains("libturbojpeg.so.0", ChildProcess.Run("open", ["jpeg"], folder.File("")), StringComparison.Ordinal);
     }
 
     private static uint[] Decode(byte[] jpeg, int width, int height)

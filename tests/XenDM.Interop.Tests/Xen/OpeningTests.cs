@@ -1,24 +1,23 @@
 using System.IO;
+using XenDM.Testing;
 
 namespace XenDM.Interop.Tests.Xen;
 
 /// <summary>What a process without Xen says: one line, and nothing of the libraries beside it.</summary>
 public sealed class OpeningTests
 {
-    private const string Store = "/usr/lib/x86_64-linux-gnu/libxenstore.so.4";
+    private const string Store = TestHost.Libraries + "libxenstore.so.4";
 
-    [Fact]
+    [HostFact(Without = TestHost.XenDevice)]
     public void WithoutDevice_TheLineIsTheOnlyOne()
     {
-        if (File.Exists("/dev/xen/privcmd")) return; // a dom0: the lab's scenarios cover it
         Assert.Equal("no Xen here: cannot open /dev/xen/privcmd: No such file or directory", ChildProcess.Run("open", ["model"]));
     }
 
     /// <summary>A file that is no library comes first in the search path and stops the loader, as a missing one does.</summary>
-    [Fact]
+    [HostFact(Store, Without = "/run/xenstored")]
     public void XenStore_UnderItsOlderName_IsFound()
     {
-        if (!File.Exists(Store) || Directory.Exists("/run/xenstored")) return;
         using var folder = new TempFolder();
         File.WriteAllText(folder.File("libxenstore.so.4"), "");
         Assert.Equal("Xen's libraries are not installed on this host: cannot load libxenstore.so.4", ChildProcess.Run("open", ["store"], folder.File("")));

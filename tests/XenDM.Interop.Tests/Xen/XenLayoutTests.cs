@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using XenDM.Interop.Xen;
+using XenDM.Testing;
 
 namespace XenDM.Interop.Tests.Xen;
 
@@ -119,11 +120,10 @@ public sealed unsafe class XenLayoutTests
         c.Verify();
     }
 
-    [Fact]
+    [HostFact(Without = TestHost.XenDevice)]
     public void Open_WithoutXen_SaysWhatIsMissing()
     {
         // On a host that is no dom0 every one of these must end in one clear line, never in a crash or a loader's message without context.
-        if (System.IO.File.Exists("/dev/xen/privcmd")) return;
         foreach (var open in new System.Action[]
         {
             static () => new XenDeviceModel().Dispose(), static () => new XenForeignMemory().Dispose(), static () => new XenEventChannel().Dispose(),
