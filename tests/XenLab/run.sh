@@ -1,7 +1,8 @@
 #!/bin/bash
 # run.sh [--dm XENDM | --qemu] [--by-hand] [--keep FOLDER] [SCENARIO...]
 # Boots real Xen with a dom0 in software and runs scenarios on a device model there: XENDM (the program, or the folder it was published to), or
-# qemu-xen. Prints PASS, FAIL or SKIP for each and a count at the end; the status is 0 when nothing failed. See README.md.
+# qemu-xen. Prints PASS, FAIL or SKIP for each and a count at the end; the status is 0 when nothing failed. XENLAB_ROUNDS is how often the figures
+# are taken: 5 by themselves, 1 beside others. See README.md.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 export PATH=$PATH:/usr/sbin:/sbin
@@ -20,7 +21,7 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$dm" ] || { echo 'run.sh: say which device model: --dm XENDM or --qemu' >&2; exit 2; }
 [ "$dm" = qemu ] || [ -e "$dm" ] || { echo "run.sh: $dm does not exist" >&2; exit 2; }
-[ ${#names[@]} -gt 0 ] || names=(a b c d e e2 f g h p1 p2 n1 v1 v2 v3 v4 figures)
+[ ${#names[@]} -gt 0 ] || names=(a b c d e e2 f g h p1 p2 n1 n2 v1 v2 v3 v4 figures)
 [ -z "$hand" ] || [ ${#names[@]} = 1 ] || { echo 'run.sh: --by-hand takes one scenario' >&2; exit 2; }
 lab=$("$here/build.sh")
 
@@ -52,14 +53,14 @@ cpus=3
 [ "$(nproc)" -lt 4 ] || cpus=4
 # Two scenarios run at a time, the longest first; these run by themselves, because they measure.
 shared=() alone=()
-for s in e v1 v3 v4 p1 a e2 g n1 v2 b f p2 d c; do case " ${names[*]} " in *" $s "*) shared+=("$s") ;; esac; done
+for s in e v1 v3 v4 p1 a e2 g n1 n2 v2 b f p2 d c; do case " ${names[*]} " in *" $s "*) shared+=("$s") ;; esac; done
 for s in "${names[@]}"; do case " ${shared[*]:-} " in *" $s "*) ;; *) alone+=("$s") ;; esac; done
 cat >"$p/request" <<R
 DM=$path
 DM_NAME=$name
 QEMU=$qemu
 HAND=$hand
-ROUNDS=$([ ${#names[@]} = 1 ] && echo 5 || echo 2)
+ROUNDS=${XENLAB_ROUNDS:-$([ ${#names[@]} = 1 ] && echo 5 || echo 1)}
 APPEND="${XENLAB_APPEND:-}"
 SHARED="${shared[*]:-}"
 ALONE="${alone[*]:-}"

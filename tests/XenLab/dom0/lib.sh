@@ -13,7 +13,7 @@ fail() { say "FAIL: $*"; echo "$*" >"$OUT/why"; exit 1; }
 skip() { echo "$*" >"$OUT/why"; exit 77; }
 quit_scenario() { for g in $(cat "$OUT/guests" 2>/dev/null); do xl destroy "$g" >/dev/null 2>&1; done; }
 trap quit_scenario EXIT
-trap 'exit 1' TERM INT
+trap 'exit 143' TERM INT
 
 # want WHAT GOT EXPECTED
 want() { [ "$2" = "$3" ] || fail "$1: got '$2', expected '$3'"; }
@@ -145,6 +145,45 @@ data_sum() { head -1 /lab/sums; }
 file_sum() { dd if="$1" bs=1M skip="${3:-0}" count="$2" 2>/dev/null | md5sum | cut -c1-32; }
 # The driver of the emulated disk must use DMA, or the scenario shows nothing about it.
 must_use_dma() { must "$1" 'cat /sys/class/ata_device/*/xfer_mode | sort -u'; case $reply in *DMA*) ;; *) fail "the guest does not use DMA: $reply" ;; esac }
+
+# bridge NAME ADDRESS: a bridge of dom0.
+bridge() {
+  ip link show "$1" >/dev/null 2>&1 || ip link add "$1" type bridge || fail "no bridge in dom0"
+  ip link set "$1" up && ip addr replace "$2/24" dev "$1"
+}
+# qnic DOMID MAC NETDEV: the nodes of a PV NIC that the device model serves on one of its nets; xl makes no such devices. Sets front and back.
+qnic() {
+  front=/local/domain/$1/device/vif/7
+  back=/local/domain/0/backend/qnic/$1/7
+  xenstore-write "$front/backend-id" 0 "$front/backend" "$back" "$front/handle" 7 "$front/mac" "$2" "$front/state" 1
+  xenstore-chmod -r "$front" "n$1" r0
+  xenstore-write "$back/frontend-id" "$1" "$back/frontend" "$front" "$back/handle" 7 "$back/mac" "$2" "$back/netdev" "$3" "$back/online" 1 "$back/state" 1
+  xenstore-chmod -r "$back" n0 "r$1"
+}
+
+# net_checks GUEST WHAT ADDRESS PORT: the guest reaches dom0's address by ping, and a file of 1 MiB goes each way over TCP. Takes two ports.
+net_checks() {
+  must "$1" "ping -c 3 -W 5 -q $3 | grep transmitted" 30
+  case $reply in *' 3 packets received'*) ;; *) fail "$2: $reply" ;; esac
+  kib=1024
+  dd if=/data/data.img of="$OUT/file" bs=1024 count=$kib 2>/dev/null
+  sum=$(md5sum <"$OUT/file" | cut -c1-32)
+  [ -p "$OUT/never" ] || mkfifo "$OUT/never"
+
+  # From dom0 to the guest, then back. nc ends at the first end of file that it sees on the net, so an end that only receives keeps its input open.
+  busybox nc -l -p "$4" <"$OUT/file" 2>>"$OUT/nc.log" >/dev/null &
+  t0=$(now)
+  must "$1" "[ -p /tmp/never ] || mkfifo /tmp/never; nc $3 $4 <>/tmp/never >/tmp/file && md5sum </tmp/file | cut -c1-32" 200
+  want "$2: what the guest received" "$reply" "$sum"
+  say "$2 receives $(calc "$kib / ($(now) - $t0)" 0) KiB/s"
+  busybox nc -l -p $(($4 + 1)) <>"$OUT/never" >"$OUT/back" 2>>"$OUT/nc.log" &
+  t0=$(now)
+  must "$1" "nc $3 $(($4 + 1)) </tmp/file" 200
+  wait
+  want "$2: what dom0 received" "$(md5sum <"$OUT/back" | cut -c1-32)" "$sum"
+  say "$2 sends $(calc "$kib / ($(now) - $t0)" 0) KiB/s"
+  rm -f "$OUT/file" "$OUT/back" "$OUT/never"
+}
 
 # pv_disk_checks GUEST FILE: xvda holds the first 16 MiB of the data (/data/FILEa.img), xvdf is 16 MiB to write to (FILEb), FILEc is 8 MiB to
 # attach. pv_image_checks FILE, when the guest is gone, looks at what these checks and a copy of 4 MiB to 12 MiB of xvdf left, and removes them.

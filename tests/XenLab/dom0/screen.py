@@ -2,7 +2,8 @@
   screen.py vnc HOST PORT PASSWORD FILE [SECONDS]   the picture by VNC (raw encoding), as a PPM; with SECONDS also what changes meanwhile
   screen.py type HOST PORT PASSWORD TEXT            types a line
   screen.py dump SOCKET FILE                        the picture by QMP's screendump, as a PPM
-  screen.py same FILE DATA WIDTH HEIGHT DEPTH       the picture is DATA's first bytes, pixels of 32 or 16 bits; FILE is removed when it is"""
+  screen.py same FILE DATA WIDTH HEIGHT DEPTH       the picture is DATA's first bytes, pixels of 32 or 16 bits; FILE is removed when it is
+  screen.py middles FILE FILE WIDTH HEIGHT          the middles of that size of two pictures are the same, and not black"""
 import ctypes
 import json
 import os
@@ -186,3 +187,15 @@ elif what == "same":
         first = wrong[0]
         sys.exit(f"{len(wrong)} of {width * height} pixels are wrong, the first at {first % width}, {first // width}: {pixels[3 * first:3 * first + 3].hex()}, not {wanted[3 * first:3 * first + 3].hex()}")
     os.remove(arguments[0])
+elif what == "middles":
+    breadth, high = int(arguments[2]), int(arguments[3])
+    middles = []
+    for width, height, pixels in map(picture, arguments[:2]):
+        left, top = (width - breadth) // 2, (height - high) // 2
+        if left < 0 or top < 0:
+            sys.exit(f"{width} by {height} is too small")
+        middles.append([pixels[3 * (width * (top + y) + left):][:3 * breadth] for y in range(high)])
+    if wrong := [y for y in range(high) if middles[0][y] != middles[1][y]]:
+        sys.exit(f"{len(wrong)} of {high} lines differ, the first is {wrong[0]}")
+    if not any(map(any, middles[0])):
+        sys.exit("the pictures are black")

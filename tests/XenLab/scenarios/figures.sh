@@ -72,13 +72,13 @@ for round in $(seq "$ROUNDS"); do
   for n in $names; do
     g=figures-$n
     xlq unpause unpause "$g"
-    must "$g" 'secs dd if=/dev/hda of=/dev/null bs=1M count=64 iflag=direct' 120
+    must "$g" 'secs dd if=/dev/hda of=/dev/null bs=1M count=64 iflag=direct' 240
     note "$n" ide-read-mib-per-s "$(calc "64 / $reply")"
-    must "$g" 'secs dd if=/dev/zero of=/dev/hdb bs=1M count=64 oflag=direct conv=fsync' 120
+    must "$g" 'secs dd if=/dev/zero of=/dev/hdb bs=1M count=64 oflag=direct conv=fsync' 240
     note "$n" ide-write-mib-per-s "$(calc "64 / $reply")"
-    must "$g" 'secs dd if=/dev/hda of=/dev/null bs=4k count=1000 iflag=direct' 120
-    note "$n" ide-4k-reads-per-s "$(calc "1000 / $reply" 0)"
-    must "$g" 'secs pio 1014 2000' 60
+    must "$g" 'secs dd if=/dev/hda of=/dev/null bs=4k count=300 iflag=direct' 120
+    note "$n" ide-4k-reads-per-s "$(calc "300 / $reply" 0)"
+    must "$g" 'secs pio 1014 2000' 120
     note "$n" pio-reads-per-s "$(calc "2000 / $reply" 0)"
     xlq pause pause "$g"
     state=$(python3 /lab/dom0/qmp.py "/run/xen/qmp-libxl-$(cat "$OUT/$n.domid")" "$OUT/state" 2>&1) || fail "device state: $state"
