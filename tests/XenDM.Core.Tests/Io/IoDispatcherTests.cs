@@ -86,10 +86,12 @@ public class IoDispatcherTests
         _board.Ports.Map("quiet", 0x500, 1, quiet);
         var request = Port(isRead: true, 1, 1, 0);
         request.Address = 0x500;
-        for (var i = 0; i < 1000; i++) _board.Io.Dispatch(ref request);
-        var before = GC.GetAllocatedBytesForCurrentThread();
-        for (var i = 0; i < 1000; i++) _board.Io.Dispatch(ref request);
-        Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
+        void Dispatch()
+        {
+            for (var i = 0; i < 1000; i++) _board.Io.Dispatch(ref request);
+        }
+
+        Assert.Equal(0, Allocations.Of(Dispatch));
     }
 
     private static IoRequest Port(bool isRead, uint size, uint count, ulong data) =>

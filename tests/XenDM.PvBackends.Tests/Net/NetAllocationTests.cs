@@ -64,12 +64,12 @@ public sealed class NetAllocationTests
                 for (var ready = queue.Rx.Ready; ready > 0; ready--) queue.Rx.Take(response);
             }
 
-            if (round % 100 != 99) continue;
+            if (round % 10 != 9) continue;
             least = Math.Min(least, allocated);
             allocated = 0;
         }
 
-        // The runtime itself takes a little now and then; what each frame takes shows in every stretch.
+        // The runtime itself takes a little now and then (see Allocations); what each frame takes shows in every stretch.
         Assert.Equal(0, least);
         Assert.Equal(1000 * 2 * 16, net.Count);
         Assert.Equal(1000 * 16, machine.Counters().ReceivedFrames);

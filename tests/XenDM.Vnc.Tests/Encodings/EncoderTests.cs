@@ -3,6 +3,7 @@ using System.Buffers;
 using System.Collections.Generic;
 using System.Linq;
 using XenDM.Core.Display;
+using XenDM.Testing;
 using XenDM.Vnc.Encodings;
 
 namespace XenDM.Vnc.Tests.Encodings;
@@ -164,10 +165,7 @@ public class EncoderTests
             }
         }
 
-        for (var n = 0; n < 3; n++) Update();
-        var before = GC.GetAllocatedBytesForCurrentThread();
-        Update();
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Assert.Equal(0, Allocations.Of(Update));
     }
 
     [Fact]

@@ -2,6 +2,7 @@ using System;
 using System.Buffers;
 using System.Collections.Generic;
 using XenDM.Core.Display;
+using XenDM.Testing;
 using XenDM.Vnc.Encodings;
 
 namespace XenDM.Vnc.Tests.Encodings;
@@ -141,9 +142,9 @@ public class PictureTrackerTests
         var tracker = new PictureTracker();
         var (all, changed) = (All(first), New(first));
         for (var n = 0; n < 4; n++) tracker.Update(shown, n % 2 == 0 ? second : first, all, changed, findMove: true);
-        var before = GC.GetAllocatedBytesForCurrentThread();
+        var update = 0;
+        Assert.Equal(0, Allocations.Of(() => tracker.Update(shown, update++ % 2 == 0 ? second : first, all, changed, findMove: true)));
         tracker.Update(shown, second, all, changed, findMove: true);
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
         Assert.NotNull(tracker.Move);
     }
 

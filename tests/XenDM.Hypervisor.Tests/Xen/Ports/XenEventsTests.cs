@@ -7,6 +7,7 @@ using XenDM.Core.Time;
 using XenDM.Core.Tracing;
 using XenDM.Hypervisor.Xen.Ports;
 using XenDM.Interop.Libc;
+using XenDM.Testing;
 
 namespace XenDM.Hypervisor.Tests.Xen.Ports;
 
@@ -98,17 +99,21 @@ public sealed class XenEventsTests : IDisposable
         using var told = new SemaphoreSlim(0);
         using var channel = _events.TryBind(5, 17, () => told.Release())!;
         told.Wait(0);
-        for (var i = 0; i < 100; i++) Round();
-        var (mine, theirs) = (GC.GetAllocatedBytesForCurrentThread(), _device.TellersBytes);
-        for (var i = 0; i < 1000; i++) channel.Notify();
-        Assert.Equal(mine, GC.GetAllocatedBytesForCurrentThread());
-        for (var i = 0; i < 1000; i++) Round();
-        Assert.Equal(theirs, _device.TellersBytes);
+        Assert.Equal(0, Allocations.Of(Notify));
+        Assert.Equal(0, Allocations.Of(Events, () => _device.TellersBytes));
 
-        void Round()
+        void Notify()
         {
-            _device.Fire(FakeDevice.LocalOf(17));
-            Assert.True(told.Wait(s_patience));
+            for (var i = 0; i < 100; i++) channel.Notify();
+        }
+
+        void Events()
+        {
+            for (var i = 0; i < 100; i++)
+            {
+                _device.Fire(FakeDevice.LocalOf(17));
+                Assert.True(told.Wait(s_patience));
+            }
         }
     }
 
