@@ -27,6 +27,8 @@ command -v cpio >/dev/null || want+=(cpio)
 ldconfig -p | grep -q libturbojpeg.so.0 || want+=(libturbojpeg0)
 ldconfig -p | grep -q libxkbcommon.so.0 || want+=(libxkbcommon0)
 [ -e /usr/share/X11/xkb/symbols/us ] || want+=(xkb-data)
+[ -e /usr/include/slirp/libslirp.h ] || want+=(libslirp-dev)
+command -v iasl >/dev/null || want+=(acpica-tools)
 command -v cc >/dev/null || want+=(gcc libc6-dev)
 if [ ${#want[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
