@@ -185,6 +185,25 @@ net_checks() {
   rm -f "$OUT/file" "$OUT/back" "$OUT/never"
 }
 
+# channel NAME LINE [PATH]: one of xl's channel= list. xl 4.17 gives the first the number of the primary console, and it is not made.
+channel() { echo "\"name=org.xendm.$1,connection=$2${3:+,path=$3}\""; }
+# channel_checks GUEST WHAT CONNECTION...: on its channels, which lead to a socket or to a pseudo-terminal that xl names, the guest repeats what it
+# hears: a word, and more than a ring holds.
+channel_checks() {
+  xl channel-list "$1" >"$OUT/channels" 2>&1 || fail "xl channel-list: $(tail -1 "$OUT/channels")"
+  checked=$2
+  shift 2
+  want "$checked in xl's list" "$(awk 'NR > 1 { print $6 }' "$OUT/channels" | tr '\n' ' ')" "$(for line in "$@"; do [ "$line" = pty ] && echo pty || echo socket; done | tr '\n' ' ')"
+  for place in "$@"; do
+    [ "$place" != pty ] || place=$(awk '$6 == "pty" { print $7 }' "$OUT/channels")
+    for text in "a word" "$(seq -s ' ' 1000)"; do
+      heard=$(python3 /lab/dom0/channel.py "$place" "$text" 2>&1)
+      want "$checked: what came back from $place" "$heard" "$(echo "$text" | tr a-z A-Z)"
+    done
+    say "$checked: $place is heard and answers"
+  done
+}
+
 # pv_disk_checks GUEST FILE: xvda holds the first 16 MiB of the data (/data/FILEa.img), xvdf is 16 MiB to write to (FILEb), FILEc is 8 MiB to
 # attach. pv_image_checks FILE, when the guest is gone, looks at what these checks and a copy of 4 MiB to 12 MiB of xvdf left, and removes them.
 pv_disk_checks() {

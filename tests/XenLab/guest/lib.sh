@@ -45,6 +45,15 @@ pv() {
     return 1
   done
 }
+# repeats N...: who speaks on one of these channels (xl's channel=), which are /dev/hvcN, hears it once more, in capitals.
+repeats() {
+  for want in "$@"; do
+    for try in $(seq 50); do true 2>/dev/null <"/dev/hvc$want" && break; sleep 0.2; done
+    true <"/dev/hvc$want" || return
+    { stty raw -echo; while read -r said; do echo "$said" | tr a-z A-Z; done; } <"/dev/hvc$want" >"/dev/hvc$want" 2>/dev/null &
+  done
+  sleep 1
+}
 # unload_disks: takes the PV disk driver from its disks and out of the kernel.
 unload_disks() {
   for d in /sys/bus/xen/drivers/vbd/vbd-*; do echo "${d##*/}" >/sys/bus/xen/drivers/vbd/unbind || return; done
