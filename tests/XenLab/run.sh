@@ -21,7 +21,7 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$dm" ] || { echo 'run.sh: say which device model: --dm XENDM or --qemu' >&2; exit 2; }
 [ "$dm" = qemu ] || [ -e "$dm" ] || { echo "run.sh: $dm does not exist" >&2; exit 2; }
-[ ${#names[@]} -gt 0 ] || names=(a b c d e e2 f g h p1 p2 n1 n2 v1 v2 v3 v4 figures)
+[ ${#names[@]} -gt 0 ] || names=(a b c d e e2 f g h p1 p2 s n1 n2 v1 v2 v3 v4 figures)
 [ -z "$hand" ] || [ ${#names[@]} = 1 ] || { echo 'run.sh: --by-hand takes one scenario' >&2; exit 2; }
 lab=$("$here/build.sh")
 
@@ -45,7 +45,7 @@ if [ "$dm" = qemu ]; then
   path=$qemu name=qemu
 else
   mkdir "$p/dm"
-  if [ -d "$dm" ]; then cp -r "$dm/." "$p/dm/"; else cp "$dm" "$p/dm/xendm"; cp "$(dirname "$dm")"/*.so "$p/dm/" 2>/dev/null || true; fi
+  if [ -d "$dm" ]; then cp -r "$dm/." "$p/dm/"; else cp "$dm" "$p/dm/xendm"; cp "$(dirname "$dm")"/{*.so,xendm-web} "$p/dm/" 2>/dev/null || true; fi
   rm -f "$p"/dm/*.dbg "$p"/dm/*.pdb
   path=/lab/dm/xendm name=xendm
 fi
@@ -53,7 +53,7 @@ cpus=3
 [ "$(nproc)" -lt 4 ] || cpus=4
 # Two scenarios run at a time, the longest first; these run by themselves, because they measure.
 shared=() alone=()
-for s in e v1 v3 v4 p1 a e2 g n1 n2 v2 b f p2 d c; do case " ${names[*]} " in *" $s "*) shared+=("$s") ;; esac; done
+for s in e v1 v3 v4 p1 a e2 g n1 n2 v2 b f p2 s d c; do case " ${names[*]} " in *" $s "*) shared+=("$s") ;; esac; done
 for s in "${names[@]}"; do case " ${shared[*]:-} " in *" $s "*) ;; *) alone+=("$s") ;; esac; done
 cat >"$p/request" <<R
 DM=$path

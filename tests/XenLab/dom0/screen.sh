@@ -50,11 +50,24 @@ typed() {
   want 'key codes' "$reply" '45 18 49 57 5 28'
 }
 
+# web GUEST: xendm-web, where it lies beside the device model, has the guest's page: what it shows, the way to its VNC server, an exact screenshot.
+web() {
+  [ -x "${DM%/*}/xendm-web" ] || { say '--- no xendm-web beside the device model: its pages are NOT checked'; return; }
+  say '--- its page'
+  "${DM%/*}/xendm-web" --guest "$1=/tmp/$1.qmp" --listen 0 >"$OUT/web.log" 2>&1 &
+  server=$!
+  for try in $(seq 100); do grep -q token= "$OUT/web.log" && break; sleep 0.2; done
+  seen=$(python3 /lab/dom0/web.py "$(sed -n 's/^xendm-web: //p' "$OUT/web.log")" "$1" "$OUT/web.ppm" 2>&1) || fail "xendm-web: $(echo "$seen" | tail -1)"
+  say "xendm-web, $(awk '/VmRSS/ { print $2 }' /proc/$server/status) KiB: $seen"
+  kill $server
+  same "$OUT/web.ppm" "$OUT/wanted" $size
+}
+
 # screen_guest NAME VGA DRIVER: a guest whose framebuffer DRIVER drives. It has no PV drivers: with them Linux switches its display off and on for a
 # save, and the picture would not be the saved one.
 screen_guest() {
   dd if=/data/data.img of="/data/$1.img" bs=1M count=16 2>/dev/null
-  config "$1" "$(direct xen_nopv)" memory=176 "vga=\"$2\"" vnc=1 'vnclisten="127.0.0.1"' 'vncpasswd="sesame"' "disk=[\"file:/data/$1.img,hda,w\"]"
+  config "$1" "$(direct xen_nopv)" memory=176 "vga=\"$2\"" vnc=1 'vnclisten="127.0.0.1"' 'vncpasswd="sesame"' "device_model_args=[\"-qmp\", \"unix:/tmp/$1.qmp,server=on,wait=off\"]" "disk=[\"file:/data/$1.img,hda,w\"]"
   start "$1"
   pid=$(dm_pid "$domid")
   vnc_of "$domid"
@@ -67,6 +80,7 @@ screen_guest() {
   pictures "$1"
   python3 /lab/dom0/screen.py dump "/run/xen/qmp-libxl-$domid" "$OUT/dump.ppm" >"$OUT/dump" 2>&1 || fail "screendump: $(tail -1 "$OUT/dump")"
   same "$OUT/dump.ppm" "$OUT/wanted" $size
+  web "$1"
   typed "$1"
 
   say '--- save and restore'
