@@ -252,6 +252,7 @@ internal sealed class ClientOutput : IDisposable
         _wake.Set();
     }
 
+    /// <summary>Machine thread only: what came last counts.</summary>
     public void SetLeds(KeyboardLeds? leds)
     {
         lock (_lock)
@@ -290,7 +291,6 @@ internal sealed class ClientOutput : IDisposable
             _cursor = picture.Cursor;
         }
 
-        SetLeds(picture.Leds);
         if (isNew) _wake.Set();
     }
 

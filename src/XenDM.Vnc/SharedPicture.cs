@@ -3,7 +3,6 @@ using System.Threading;
 using System.Threading.Tasks;
 using XenDM.Core.Backends;
 using XenDM.Core.Display;
-using XenDM.Core.Input;
 using XenDM.Vnc.Encodings;
 using XenDM.Vnc.Transport;
 
@@ -19,7 +18,7 @@ internal sealed class SharedPicture
     private const int EmptyWidth = 640, EmptyHeight = 480;
 
     private readonly ScreenHub _hub;
-    private readonly InputHub _input;
+    private readonly Action _looked;
     private readonly IEventLoop _loop;
     private readonly Action _changed;
     private readonly PictureTracker _tracker = new();
@@ -29,12 +28,13 @@ internal sealed class SharedPicture
     private ScreenViewer? _viewer;
 
     /// <param name="changed">Called on the machine thread when the picture may have changed, once for each update.</param>
-    public SharedPicture(ScreenHub hub, InputHub input, IEventLoop loop, Action changed)
+    /// <param name="looked">Called there with each update.</param>
+    public SharedPicture(ScreenHub hub, IEventLoop loop, Action changed, Action looked)
     {
         _hub = hub;
-        _input = input;
         _loop = loop;
         _changed = changed;
+        _looked = looked;
         Frame.Resize(EmptyWidth, EmptyHeight);
         Fresh.Resize(EmptyWidth, EmptyHeight);
     }
@@ -67,8 +67,6 @@ internal sealed class SharedPicture
 
     /// <summary>The pointer is drawn into the frame, for clients that do not draw it themselves.</summary>
     public bool DrawsCursor { get; set; }
-
-    public KeyboardLeds? Leds { get; private set; }
 
     /// <summary>How often the source will be asked.</summary>
     public int Period { get; set; }
@@ -123,7 +121,7 @@ internal sealed class SharedPicture
         }
 
         Cursor = _hub.Cursor;
-        Leds = _input.Leds;
+        _looked();
         IsTold = _viewer.NotifyOnce(_changed);
     }
 }

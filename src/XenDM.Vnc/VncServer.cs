@@ -56,7 +56,7 @@ public sealed class VncServer : IDisposable
 
         // The first random number opens the kernel's source of them, which a later root directory may lack.
         _ = Guid.NewGuid();
-        _picture = new SharedPicture(screen, input, loop, () => _pacer!.Changed());
+        _picture = new SharedPicture(screen, loop, () => _pacer!.Changed(), TellLeds);
         _pacer = new UpdatePacer(_picture, _time, () => Served, Fail, _stop.Token);
         _input.LedsChanged += TellLeds;
     }
@@ -224,7 +224,11 @@ public sealed class VncServer : IDisposable
             _picture.Gate.ExitRead();
         }
 
-        Post(() => Initialized?.Invoke(info));
+        Post(() =>
+        {
+            Initialized?.Invoke(info);
+            output.SetLeds(_input.Leds);
+        });
         try
         {
             await client.RunAsync();

@@ -4,11 +4,11 @@ namespace XenDM.Testing;
 
 /// <summary>
 /// Memory that a thread takes, for tests in which it may take none. On a busy host the runtime itself takes up to 8 KiB of a thread now and then, some
-/// times a second: what the work takes shows in every run of it, so the least of several short runs counts.
+/// times a second: what the work takes shows in every run of it, so the least of many short runs counts.
 /// </summary>
 public static class Allocations
 {
-    private const int Runs = 10;
+    private const int MaxRuns = 100;
 
     /// <summary>Bytes that the work takes at least, each time that it runs; the first times warm it up.</summary>
     /// <param name="taken">What the thread has taken so far, where it is not the caller's.</param>
@@ -16,7 +16,7 @@ public static class Allocations
     {
         taken ??= GC.GetAllocatedBytesForCurrentThread;
         var least = long.MaxValue;
-        for (var run = 0; run < Runs; run++)
+        for (var run = 0; run < MaxRuns && least > 0; run++)
         {
             var before = taken();
             work();

@@ -284,6 +284,32 @@ public class MessageTests
         Assert.Equal(5, client.Find(Rfb.LedState).Data[0]);
     }
 
+    /// <summary>An update of the picture that was begun before does not bring old lights back.</summary>
+    [Fact]
+    public void LightsThatChangeDuringAnUpdateAreTold()
+    {
+        using var host = new VncHost();
+        using var client = Connect(host);
+        client.SetEncodings(0, Rfb.LedState);
+        client.Request(isIncremental: false);
+        for (var n = 1; n < 1000; n++)
+        {
+            var leds = (KeyboardLeds)(n % 2 == 0 ? 1 : 2);
+            host.Run(() => host.Screen.Fill(new PictureArea(0, 0, 1, 1), (uint)n));
+            Thread.SpinWait(n * 20);
+            host.Run(() =>
+            {
+                host.Keyboard.Leds = leds;
+                host.Keyboard.LedsChanged!();
+            });
+            while (true)
+            {
+                client.Request(isIncremental: true);
+                if (client.ReceiveUpdate().Exists(r => r.Encoding == Rfb.LedState && r.Data[0] == (byte)leds)) break;
+            }
+        }
+    }
+
     [Fact]
     public void TitleKeysAndFencesAreAnnounced()
     {

@@ -144,6 +144,7 @@ public class PictureTrackerTests
         for (var n = 0; n < 4; n++) tracker.Update(shown, n % 2 == 0 ? second : first, all, changed, findMove: true);
         var update = 0;
         Assert.Equal(0, Allocations.Of(() => tracker.Update(shown, update++ % 2 == 0 ? second : first, all, changed, findMove: true)));
+        tracker.Update(shown, first, all, changed, findMove: true);
         tracker.Update(shown, second, all, changed, findMove: true);
         Assert.NotNull(tracker.Move);
     }
