@@ -3,8 +3,8 @@ using System;
 namespace XenDM.Testing;
 
 /// <summary>
-/// Memory that a thread takes, for tests in which it may take none. On a busy host the runtime itself takes up to 8 KiB of a thread now and then, some
-/// times a second: what the work takes shows in every run of it, so the least of many short runs counts.
+/// Memory that a thread takes, for tests in which it may take none. On a busy host a thread's count grows by up to 8 KiB now and then, at no certain
+/// place: what the work takes shows in every run of it, so the least of many short runs counts. A run has to do all that is tested.
 /// </summary>
 public static class Allocations
 {

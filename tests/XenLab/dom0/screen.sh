@@ -50,9 +50,10 @@ typed() {
   want 'key codes' "$reply" '45 18 49 57 5 28'
 }
 
-# web GUEST: xendm-web, where it lies beside the device model, has the guest's page: what it shows, the way to its VNC server, an exact screenshot.
+# web GUEST: xendm-web, which is published beside XenDM, has the guest's page: what it shows, the way to its VNC server, an exact screenshot.
 web() {
-  [ -x "${DM%/*}/xendm-web" ] || { say '--- no xendm-web beside the device model: its pages are NOT checked'; return; }
+  [ "$DM_NAME" != qemu ] || return 0
+  [ -x "${DM%/*}/xendm-web" ] || fail 'there is no xendm-web beside the device model; src/publish.sh makes both'
   say '--- its page'
   "${DM%/*}/xendm-web" --guest "$1=/tmp/$1.qmp" --listen 0 >"$OUT/web.log" 2>&1 &
   server=$!

@@ -139,13 +139,10 @@ internal sealed class SyntheticInterrupts : IStateful
 
     private void Expired(int n)
     {
-        if ((_configs[n] & Periodic) != 0) Deliver(n);
-        else
-        {
-            _configs[n] &= ~Enabled;
-            Deliver(n);
-            return;
-        }
+        var isPeriodic = (_configs[n] & Periodic) != 0;
+        if (!isPeriodic) _configs[n] &= ~Enabled;
+        Deliver(n);
+        if (!isPeriodic) return;
 
         // The next one is a whole number of periods on, so that ticks do not drift.
         var period = Math.Max((long)Math.Min(_counts[n], MaxTime / Unit) * Unit, MinPeriod);
